@@ -1,0 +1,63 @@
+# The project's commands. `just` alone lists them.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# list the commands
+default:
+    @just --list --unsorted
+
+# format the code
+fmt:
+    uv run ruff check --fix .
+    uv run ruff format .
+
+# lint and check the formatting
+lint:
+    uv run ruff format --check .
+    uv run ruff check .
+
+# check the types
+types:
+    uv run mypy
+
+# check who imports whom
+imports:
+    uv run lint-imports
+
+# unit and contract tests: no network, no services, seconds
+test *args:
+    uv run pytest tests/unit tests/contracts -m "not lab" {{ args }}
+
+# mistakes put into the log capture on purpose, each of which the tests must notice: 20 seconds
+mutations:
+    uv run python tests/mutations.py
+
+# the one gate: what CI runs first
+check: lint types imports test
+
+# every test, with the real gcloud, sshd and dockerd (tests/run-all installs them)
+test-all *args:
+    uv run pytest tests -m "not ray" {{ args }}
+    UV_PROJECT_ENVIRONMENT=.venv-ray uv run --group ray pytest tests/integration/test_ray_client.py {{ args }}
+
+# random histories of the log capture: 10,000 of them, about 12 minutes
+properties histories="3400":
+    IRIS_HISTORIES={{ histories }} uv run pytest tests/unit/core/test_capture_properties.py -o timeout=3600
+
+# the fault suite's short form: real sshd, Docker and iris, and what can go wrong between them, in under 5 minutes (docs/faults.md)
+faults *args:
+    uv run pytest tests/integration/faults {{ args }}
+
+# the fault suite's long form: more than 1,000 faults, about a quarter of an hour; writes the tables of docs/faults.md
+faults-long *args:
+    uv run python -m tests.integration.faults --page docs/faults.md {{ args }}
+
+# what the log capture costs, in microseconds per line; what a resume of 5 GB takes; how landing keeps up with curl
+bench:
+    uv run python tests/benchmarks/engine_api.py
+    uv run python -m tests.benchmarks.resume
+    uv run python -m tests.benchmarks.landing_rate
+
+# run the smoke test in this process
+smoke:
+    uv run iris smoke-test

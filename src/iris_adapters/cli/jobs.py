@@ -1,0 +1,237 @@
+"""`iris job submit`, `list`, `status`, `logs` and `stop`."""
+
+# ruff: noqa: PLC0415 - `iris --help` is to import nothing heavy
+
+from __future__ import annotations
+
+import shlex
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from iris_adapters.cli.common import Output, OutputOption, PrefixOption, note, open_cluster, read_gcp_config, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from iris_adapters.controller.client import JobClient
+    from iris_adapters.controller.wire import JobInfo
+
+app = typer.Typer(no_args_is_help=True, help="Submit jobs to a running cluster, and watch them.")
+
+JobArgument: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+
+
+UrlOption: TypeAlias = Annotated[
+    str | None, typer.Option(envvar="IRIS_URL", metavar="URL", help="The controller, as `iris connect` prints it.")
+]
+TokenOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        envvar="IRIS_TOKEN",
+        metavar="TOKEN",
+        help="Its token; better in the environment, where other users cannot see it.",
+    ),
+]
+ClusterOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", envvar="IRIS_CONFIG", metavar="FILE", help="Or, for a URL: the cluster's YAML file."
+    ),
+]
+
+
+@app.command()
+def submit(
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND", help="After `--`. One word: a shell's command line.")
+    ],
+    *,
+    job_id: Annotated[str | None, typer.Option("--id", help="The job's id. None: the controller makes one up.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="An environment variable. Repeatable.")
+    ] = None,
+    replicas: Annotated[int, typer.Option(min=1, help="How many times it runs.")] = 1,
+    cpus: Annotated[float, typer.Option(min=0.001, help="CPUs that each replica occupies.")] = 1.0,
+    coscheduled: Annotated[
+        bool, typer.Option("--coscheduled", help="Start the replicas only when all can run, each on its own worker.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print its output until it has ended; exit 1 unless it succeeds.")
+    ] = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    config: ClusterOption = None,
+    prefix: PrefixOption = None,
+) -> None:
+    """Submit a job and print its id."""
+    from iris_adapters.controller.wire import JobRequest, JobStatus
+
+    pairs = [each.partition("=") for each in env or ()]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise typer.BadParameter(f"{name!r} is not NAME=VALUE", param_hint="--env")
+    request = JobRequest(
+        entrypoint=command[0] if len(command) == 1 else shlex.join(command),
+        job_id=job_id,
+        env={name: value for name, _, value in pairs},
+        replicas=replicas,
+        cpus_per_replica=cpus,
+        coscheduled=coscheduled,
+    )
+    with _client(url, token, config, prefix) as client:
+        submitted = client.submit(request)
+        if not follow:
+            say(submitted)
+            return
+        note(submitted)
+        for line in client.follow(submitted):
+            say(line)
+        ended = client.get(submitted)
+    note(f"{ended.status}: {ended.message}")
+    raise typer.Exit(0 if ended.status is JobStatus.SUCCEEDED else 1)
+
+
+@app.command("list")
+def list_jobs(
+    *,
+    output: OutputOption = Output.TABLE,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    config: ClusterOption = None,
+    prefix: PrefixOption = None,
+) -> None:
+    """Show every job that the controller knows."""
+    from iris_adapters.cli.tables import print_json, print_table
+
+    with _client(url, token, config, prefix) as client:
+        jobs = client.list()
+    if output is Output.JSON:
+        print_json([_job_values(job) for job in jobs])
+    else:
+        rows = [
+            (job.job_id, job.status, _time(job.start_time_ms), _time(job.end_time_ms), job.entrypoint) for job in jobs
+        ]
+        print_table(("JOB", "STATUS", "SUBMITTED", "ENDED", "COMMAND"), rows)
+
+
+@app.command()
+def status(
+    job: JobArgument,
+    *,
+    output: OutputOption = Output.TABLE,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    config: ClusterOption = None,
+    prefix: PrefixOption = None,
+) -> None:
+    """Show a job and its tasks."""
+    from iris_adapters.cli.tables import print_json, print_table
+    from iris_core.errors import JobApiError
+
+    with _client(url, token, config, prefix) as client:
+        info = client.get(job)
+        try:
+            tasks = client.tasks(job)
+        except JobApiError as error:
+            if error.status != 404:  # noqa: PLR2004 - a Ray cluster lists no tasks
+                raise
+            tasks = ()
+    if output is Output.JSON:
+        print_json({**_job_values(info), "tasks": [asdict(task) for task in tasks]})
+        return
+    say(f"{info.job_id}: {info.status}: {info.message}")
+    rows = [(task.index, task.state, task.worker_id, task.exit_code, task.pending_reason) for task in tasks]
+    if rows:
+        print_table(("TASK", "STATE", "WORKER", "EXIT", "WAITS FOR"), rows)
+
+
+@app.command()
+def logs(
+    job: JobArgument,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    config: ClusterOption = None,
+    prefix: PrefixOption = None,
+) -> None:
+    """Print what a job has printed."""
+    with _client(url, token, config, prefix) as client:
+        if follow:
+            for line in client.follow(job):
+                say(line)
+        else:
+            typer.echo(client.logs(job), nl=False)
+
+
+@app.command()
+def stop(
+    job: JobArgument,
+    *,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    config: ClusterOption = None,
+    prefix: PrefixOption = None,
+) -> None:
+    """Have a job stopped."""
+    with _client(url, token, config, prefix) as client:
+        note("It is being stopped." if client.stop(job) else "It had ended already.")
+
+
+@contextmanager
+def _client(url: str | None, token: str | None, config: Path | None, prefix: str | None) -> Iterator[JobClient]:
+    """A client of the controller at the URL, or of the one that the configuration's cluster has. Starts nothing."""
+    if url is not None:
+        from iris_adapters.controller.client import JobClient
+
+        with JobClient(url, token) as client:
+            yield client
+        return
+    if config is None:
+        raise typer.BadParameter("one is needed: --url (or IRIS_URL), or --config (or IRIS_CONFIG)", param_hint="--url")
+    from iris_core.errors import ControllerNotFoundError
+    from iris_core.tunnel import open_tunnel
+
+    settings = read_gcp_config(config, prefix)
+    with open_cluster(settings) as container:
+        controller = container.inventory().find_controller()
+        if controller is None:
+            raise ControllerNotFoundError(
+                f"There is no controller of the cluster {settings.label_prefix} in {settings.project_id}, {settings.zone}: "
+                "`iris up` makes one."
+            )
+        with (
+            open_tunnel(
+                container.shell(),
+                container.clock(),
+                controller,
+                timeout_seconds=settings.gcp.ssh.connect_timeout_seconds if settings.gcp else 0.0,
+            ) as tunnel,
+            container.job_client(tunnel, token or controller.token) as client,
+        ):
+            yield client
+
+
+def _job_values(job: JobInfo) -> dict[str, Any]:
+    """For programs. The runtime environment is left out: it may hold secrets."""
+    return {
+        "job_id": job.job_id,
+        "status": job.status,
+        "message": job.message,
+        "entrypoint": job.entrypoint,
+        "submitted_at": _time(job.start_time_ms),
+        "ended_at": _time(job.end_time_ms),
+        "exit_code": job.exit_code,
+        "metadata": dict(job.metadata),
+    }
+
+
+def _time(milliseconds: int | None) -> str | None:
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,119 @@
+"""The `iris` command: its commands, and how it ends."""
+
+# ruff: noqa: PLC0415 - `iris --help` is to import nothing heavy
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 - Typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from iris_adapters.cli import cluster, jobs, logs, smoke
+from iris_adapters.cli.common import read_config, say
+from iris_core.errors import IrisError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_SIGNAL_EXIT_CODE = 128  # plus the signal's number: the shells' convention
+
+app = typer.Typer(
+    name="iris",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # importing Rich would take longer than all the rest of --help
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(no_args_is_help=True, help="Look at configuration files.")
+
+
+@dataclass
+class _State:
+    shows_tracebacks: bool = False
+
+
+_state = _State()
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"iris {version('iris-cluster')}")
+        raise typer.Exit
+
+
+@app.callback()
+def iris(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Start a TPU or GPU cluster on Google Cloud (or in this process), reach its controller, and land every log line."""
+    _state.shows_tracebacks = debug
+
+
+app.command("smoke-test")(smoke.smoke_test)
+app.command()(cluster.up)
+app.command()(cluster.status)
+app.command()(cluster.connect)
+app.command()(cluster.down)
+app.command()(cluster.cleanup)
+app.add_typer(jobs.app, name="job")
+app.add_typer(logs.app, name="logs")
+app.add_typer(config_app, name="config")
+
+
+@config_app.command()
+def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file.")]) -> None:
+    """Say whether a file is right, or every mistake in it with its line."""
+    config = read_config(file)
+    place = "in this process" if config.is_local else f"in {config.project_id}, {config.zone}"
+    workers = ", ".join(f"{group.count} x {group.name}" for group in config.workers) or "none"
+    say(f"{file} is right: the cluster {config.label_prefix} {place}; worker slices: {workers}")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0, 2 for a wrong command line or configuration, else what `iris_core.errors` says.
+
+    SIGTERM and SIGHUP unwind like Ctrl-C, so that tunnels, logs and clusters end in order; the exit code is 128 + the signal's number.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _leave)
+    try:
+        app(prog_name="iris")
+    except IrisError as error:
+        _tell(error)
+        code: object = error.exit_code
+    except SystemExit as end:
+        code = end.code
+    else:
+        code = 0
+    try:
+        sys.stdout.flush()
+    except OSError:  # the reader of the pipe has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _tell(error: IrisError) -> None:
+    if _state.shows_tracebacks:
+        traceback.print_exception(error)
+    text = "\n".join([f"iris: {error}", *getattr(error, "__notes__", ())])
+    try:
+        print(text, file=sys.stderr)  # noqa: T201 - the one place for error messages
+    except OSError:
+        return
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(_SIGNAL_EXIT_CODE + number)

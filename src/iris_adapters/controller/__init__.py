@@ -1,0 +1,1 @@
+"""The job API: its wire types, its HTTP server, its client, and the in-process engine."""

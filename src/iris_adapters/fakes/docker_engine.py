@@ -1,0 +1,379 @@
+r"""A Docker engine in memory, reached as a real one is: `docker system dial-stdio` in a `FakeShell`.
+
+engine = FakeDockerEngine()
+shell = FakeShell(starts=[engine.script("iris-controller-iris")])
+container = engine.create("iris-controller")
+container.write(b"hello\\n")
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from iris_adapters.fakes.remote_shell import StartScript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from iris_adapters.fakes.remote_process import FakeProcess
+
+_STREAM_NUMBERS = {"stdout": 1, "stderr": 2}
+_NEVER = "0001-01-01T00:00:00Z"
+_NEW_YEAR = 1_767_225_600 * 1_000_000_000  # 2026, in nanoseconds
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One entry of a container's log.
+
+    Attributes:
+        stream: `stdout` or `stderr`.
+        timestamp: as the engine writes it, RFC 3339 with nanoseconds.
+        payload: what the container wrote: with its newline, or without one for a part of a line.
+    """
+
+    stream: str
+    timestamp: str
+    payload: bytes
+
+    @property
+    def landed(self) -> bytes:
+        """The line that iris lands of it."""
+        full = self.payload.endswith(b"\n")
+        return b"%s %s %s %s" % (
+            self.timestamp.encode(),
+            self.stream.encode(),
+            b"F" if full else b"P",
+            self.payload if full else self.payload + b"\n",
+        )
+
+
+class FakeContainer:
+    """A container and its log. Made by `FakeDockerEngine.create`.
+
+    Attributes:
+        id: its id.
+        name: its name.
+        running: whether it runs.
+        started_at: the time of its last start, as text.
+        finished_at: the time of its last end, as text.
+        exit_code: of its last end.
+        oom_killed: whether it was ended for want of memory.
+        tty: whether it has a terminal.
+        can_rotate: whether its log has a `max-size`.
+        labels: its labels.
+        log_options: those of its log driver, json-file.
+        written: every entry that it ever wrote.
+        first_held: index of the first of them that the engine still holds.
+        starts: how often it was started.
+    """
+
+    def __init__(self, container_id: str, name: str, *, tty: bool, can_rotate: bool, labels: dict[str, str]) -> None:
+        self.id = container_id
+        self.name = name
+        self.running = True
+        self.started_at = "2026-01-01T00:00:00.000000001Z"
+        self.finished_at = _NEVER
+        self.exit_code = 0
+        self.oom_killed = False
+        self.tty = tty
+        self.can_rotate = can_rotate
+        self.labels = labels
+        self.log_options = {"max-size": "1m", "max-file": "3"} if can_rotate else {}
+        self.written: list[LogEntry] = []
+        self.first_held = 0
+        self.starts = 1
+        self._followers: list[Callable[[LogEntry | None], None]] = []
+
+    @property
+    def held(self) -> list[LogEntry]:
+        """The entries that the engine holds."""
+        return self.written[self.first_held :]
+
+    def write(self, payload: bytes, *, stream: str = "stdout", timestamp: str | None = None) -> LogEntry:
+        """Write one entry: a line with its newline, or a part of one. The default timestamps are all different."""
+        number = len(self.written) + 1
+        entry = LogEntry(
+            stream,
+            timestamp
+            or f"2026-01-01T{number // 3_600_000 % 24:02d}:{number // 60_000 % 60:02d}:{number // 1000 % 60:02d}.{number % 1000:03d}Z",
+            payload,
+        )
+        self.written.append(entry)
+        for follower in list(self._followers):
+            follower(entry)
+        return entry
+
+    def rotate(self, keep: int, *, followers_miss: int = 0) -> None:
+        """Rotate away all but the last `keep` entries. A real follow loses lines then: so many of the next ones are missed."""
+        self.first_held = max(self.first_held, len(self.written) - keep)
+        if followers_miss:
+            followers, self._followers = self._followers, []
+            resume_at = len(self.written) + followers_miss
+
+            def resume(entry: LogEntry | None) -> None:
+                if entry is None or len(self.written) > resume_at:
+                    for follower in followers:
+                        follower(entry)
+
+            self._followers.append(resume)
+
+    def stop(self, exit_code: int = 0, *, oom_killed: bool = False) -> None:
+        """End it. Those who follow its log see the end."""
+        self.running, self.exit_code, self.oom_killed = False, exit_code, oom_killed
+        self.finished_at = f"2026-01-01T00:00:00.{2 * self.starts:09d}Z"
+        self.end_follows()
+
+    def start(self) -> None:
+        """Start it again: the same container, whose log goes on."""
+        self.starts += 1
+        self.running = True
+        self.started_at = f"2026-01-01T00:00:00.{2 * self.starts - 1:09d}Z"
+
+    def end_follows(self) -> None:
+        """End every follow of its log, as a real engine sometimes does without cause."""
+        followers, self._followers = self._followers, []
+        for follower in followers:
+            follower(None)
+
+    def follow(self, follower: Callable[[LogEntry | None], None]) -> Callable[[], None]:
+        """Have `follower` told of each new entry, and of the end (None). Returns what calls it off."""
+        self._followers.append(follower)
+        return lambda: self._followers.remove(follower) if follower in self._followers else None
+
+    def inspect(self) -> dict[str, object]:
+        """The engine's answer to inspect, as far as iris reads it."""
+        return {
+            "Id": self.id,
+            "Name": f"/{self.name}",
+            "State": {
+                "Status": "running" if self.running else "exited",
+                "Running": self.running,
+                "StartedAt": self.started_at,
+                "FinishedAt": self.finished_at,
+                "ExitCode": self.exit_code,
+                "OOMKilled": self.oom_killed,
+            },
+            "Config": {"Tty": self.tty, "Labels": self.labels},
+            "HostConfig": {"LogConfig": {"Type": "json-file", "Config": self.log_options}},
+        }
+
+
+class FakeDockerEngine:
+    """Docker containers on one pretended host.
+
+    Attributes:
+        reachable: where it is False, `docker system dial-stdio` ends with the docker client's complaint.
+        complaint: that text.
+        piece_bytes: answers arrive in pieces of at most so many bytes; 0: each as a whole.
+        break_after_bytes: the connections made from now on are lost after so many bytes of answers; None: they are not.
+        break_status: with which status the command then exits (0, when the daemon ends); None: no exit is seen.
+        refuse_logs: what the engine says instead of giving a log, if anything.
+        refusal_status: the HTTP status of that.
+        refuse_lists: what it says instead of listing containers, if anything.
+        refuse_events: what it says instead of telling of changes, if anything.
+        forgets: whether it has forgotten the events of the past.
+        requests: the target of every request.
+    """
+
+    def __init__(self) -> None:
+        self.reachable = True
+        self.complaint = (
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+        )
+        self.piece_bytes = 0
+        self.break_after_bytes: int | None = None
+        self.break_status: int | None = None
+        self.refuse_logs: str | None = None
+        self.refuse_lists: str | None = None
+        self.refuse_events: str | None = None
+        self.forgets = False
+        self.refusal_status = 501
+        self.requests: list[str] = []
+        self._containers: dict[str, FakeContainer] = {}
+        self._removed: dict[str, FakeContainer] = {}
+        self._watchers: list[tuple[str, Callable[[bytes], None]]] = []
+        self._made = 0
+
+    def script(self, host: str | None = None) -> StartScript:
+        """What to give a `FakeShell` so that the engine answers on this host (None: on every one)."""
+        return StartScript(handler=self.serve, argv=("docker", "system", "dial-stdio"), host=host)
+
+    def create(
+        self, name: str, *, tty: bool = False, can_rotate: bool = False, labels: dict[str, str] | None = None
+    ) -> FakeContainer:
+        """Create and start a container.
+
+        Raises:
+            ValueError: there is one of this name.
+        """
+        if self._find(name):
+            raise ValueError(f"there is a container called {name!r}: remove it first")
+        self._made += 1
+        container = FakeContainer(f"{self._made:064x}", name, tty=tty, can_rotate=can_rotate, labels=labels or {})
+        self._containers[container.id] = container
+        self._tell("create", container)
+        return container
+
+    def remove(self, container: FakeContainer) -> None:
+        """Remove a container and its log."""
+        del self._containers[container.id]
+        self._removed[container.id] = container
+        container.stop()
+        self._tell("destroy", container)
+
+    def watch(self, label: str, watcher: Callable[[bytes], None]) -> Callable[[], None]:
+        """Have `watcher` told of each container with this label that is created or removed. Returns what calls it off."""
+        self.requests.append("/events")
+        entry = (label, watcher)
+        self._watchers.append(entry)
+        return lambda: self._watchers.remove(entry) if entry in self._watchers else None
+
+    def remembered(self, container_id: str) -> list[bytes]:
+        """The engine's events of the starts of a container and of its removal."""
+        self.requests.append("/events")
+        if self.forgets or container_id not in self._removed:
+            return []
+        starts = self._removed[container_id].starts
+        events = [{"Action": "start", "timeNano": _NEW_YEAR + 2 * number - 1} for number in range(1, starts + 1)]
+        return [json.dumps(event).encode() + b"\n" for event in [*events, {"Action": "destroy"}]]
+
+    def _tell(self, what: str, container: FakeContainer) -> None:
+        event = {"Type": "container", "Action": what, "Actor": {"ID": container.id}}
+        for label, watcher in list(self._watchers):
+            if _bears(container, label):
+                watcher(json.dumps(event).encode() + b"\n")
+
+    def serve(self, process: FakeProcess) -> None:
+        """Play `docker system dial-stdio`."""
+        if not self.reachable:
+            process.emit_stderr(self.complaint.encode() + b"\n")
+            process.exit(1)
+            return
+        _Connection(self, process)
+
+    def answer(self, target: str) -> tuple[int, object, FakeContainer | None, dict[str, str]]:
+        """Status, JSON body, and (for a log) the container and the query, of a request."""
+        self.requests.append(target)
+        url = urlsplit(target)
+        query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+        refusals = {"/events": (403, self.refuse_events), "/containers/json": (500, self.refuse_lists)}
+        status, refusal = refusals.get(
+            url.path, (self.refusal_status, self.refuse_logs if url.path.endswith("/logs") else None)
+        )
+        if refusal is not None:
+            return status, {"message": refusal}, None, {}
+        match url.path.split("/"):
+            case ["", "containers", "json"]:
+                label = json.loads(query["filters"])["label"][0]
+                return 200, [_listed(one) for one in self._containers.values() if _bears(one, label)], None, {}
+            case ["", "containers", name, what] if what in {"json", "logs"}:
+                container = self._find(unquote(name))
+                if container is None:
+                    return 404, {"message": f"No such container: {unquote(name)}"}, None, {}
+                if what == "json":
+                    return 200, container.inspect(), None, {}
+                return 200, None, container, query
+        return 404, {"message": "page not found"}, None, {}
+
+    def _find(self, name: str) -> FakeContainer | None:
+        return self._containers.get(name) or next((one for one in self._containers.values() if one.name == name), None)
+
+
+class _Connection:
+    """One channel to the engine: one request at a time."""
+
+    def __init__(self, engine: FakeDockerEngine, process: FakeProcess) -> None:
+        self._engine = engine
+        self._process = process
+        self._left = engine.break_after_bytes
+        self._broken = False
+        self._input = b""
+        self._end_follow: Callable[[], None] | None = None
+        process.when_written(self._on_input)
+        process.when_closed(self._on_close)
+
+    def _on_input(self, data: bytes) -> None:
+        self._input += data
+        while b"\r\n\r\n" in self._input:
+            head, _, self._input = self._input.partition(b"\r\n\r\n")
+            target = head.split(b" ", 2)[1].decode("ascii")
+            if target.startswith("/events?") and self._engine.refuse_events is None:
+                if "since=" in target:
+                    self._remember(target)
+                else:
+                    self._watch(target)
+            else:
+                self._respond(*self._engine.answer(target))
+
+    def _on_close(self) -> None:
+        if self._end_follow is not None:
+            self._end_follow()
+
+    def _remember(self, target: str) -> None:
+        """Tell of the starts and of the removal of a container, and go on, as the engine does, without an end."""
+        [container_id] = json.loads(parse_qs(urlsplit(target).query)["filters"][0])["container"]
+        self._send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for event in self._engine.remembered(container_id):
+            self._send(b"%x\r\n%s\r\n" % (len(event), event))
+
+    def _watch(self, target: str) -> None:
+        label = json.loads(parse_qs(urlsplit(target).query)["filters"][0])["label"][0]
+        self._send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._end_follow = self._engine.watch(label, lambda event: self._send(b"%x\r\n%s\r\n" % (len(event), event)))
+
+    def _respond(self, status: int, body: object, container: FakeContainer | None, query: dict[str, str]) -> None:
+        head = f"HTTP/1.1 {status} X\r\nApi-Version: 1.41\r\n"
+        if container is None:
+            data = json.dumps(body).encode()
+            self._send(f"{head}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
+            return
+        held = container.held
+        entries = held if query["tail"] == "all" else held[len(held) - min(len(held), int(query["tail"])) :]
+        self._send(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + _chunks(container, entries))
+        if query["follow"] == "1" and container.running:
+            self._end_follow = container.follow(lambda entry: self._on_entry(container, entry))
+        else:
+            self._send(b"0\r\n\r\n")
+
+    def _on_entry(self, container: FakeContainer, entry: LogEntry | None) -> None:
+        self._send(b"0\r\n\r\n" if entry is None else _chunks(container, [entry]))
+
+    def _send(self, data: bytes) -> None:
+        size = self._engine.piece_bytes or len(data)
+        for at in range(0, len(data), size):
+            piece = data[at : at + size]
+            if self._left is not None:
+                piece, self._left = piece[: self._left], self._left - len(piece)
+            if self._broken or not self._process.running:
+                return
+            self._process.emit_stdout(piece)
+            if self._left is not None and self._left <= 0:
+                self._broken = True
+                if self._engine.break_status is None:
+                    self._process.fail()
+                else:
+                    self._process.exit(self._engine.break_status)
+                return
+
+
+def _chunks(container: FakeContainer, entries: Iterable[LogEntry]) -> bytes:
+    chunks = []
+    for entry in entries:
+        data = entry.timestamp.encode() + b" " + entry.payload
+        if not container.tty:
+            data = bytes((_STREAM_NUMBERS[entry.stream], 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+        chunks.append(b"%x\r\n%s\r\n" % (len(data), data))
+    return b"".join(chunks)
+
+
+def _bears(container: FakeContainer, label: str) -> bool:
+    key, equals, value = label.partition("=")
+    return key in container.labels and (not equals or container.labels[key] == value)
+
+
+def _listed(container: FakeContainer) -> dict[str, object]:
+    return {"Id": container.id, "Names": [f"/{container.name}"], "State": "running" if container.running else "exited"}

@@ -1,0 +1,1 @@
+"""Google Cloud through the gcloud command-line tool."""

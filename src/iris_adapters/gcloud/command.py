@@ -1,0 +1,234 @@
+"""The only place that starts gcloud."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+from iris_adapters.gcloud.errors import INSTALL_ADVICE, gcloud_error, is_contention, is_partial
+from iris_core.errors import InventoryToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from iris_core.ports.clock import Clock
+
+# Nothing may wait for an answer, hide the output that is parsed, enable an API (and its bill) by itself, or leave a log file for
+# each of the thousands of calls of a long run.
+_ENVIRONMENT: Final = {
+    "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+    "CLOUDSDK_CORE_SHOULD_PROMPT_TO_ENABLE_API": "false",
+    "CLOUDSDK_CORE_USER_OUTPUT_ENABLED": "true",
+    "CLOUDSDK_CORE_VERBOSITY": "warning",
+    "CLOUDSDK_CORE_DISABLE_COLOR": "true",
+    "CLOUDSDK_CORE_DISABLE_FILE_LOGGING": "true",
+    "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
+}
+
+_MOST_TRIES = 5
+_FIRST_RETRY_SECONDS = 0.5
+_END_SECONDS = 3.0  # gcloud's own handler of SIGTERM takes a fraction of a second
+
+
+class GcloudRunner(Protocol):
+    """What runs gcloud commands. Every method may be called from any thread."""
+
+    def run(self, argv: Sequence[str], *, changes: bool = False) -> str:
+        """Run `gcloud *argv` to its end and return what it printed on stdout: JSON.
+
+        Args:
+            argv: after `gcloud`, without project and format.
+            changes: whether it creates, starts or deletes something, and so may take many minutes.
+
+        Raises:
+            InventoryError: it failed; see `errors.gcloud_error`.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the commands that run, and refuse further ones. Idempotent."""
+        ...
+
+
+class GcloudCommand:
+    """Implements `GcloudRunner` with the gcloud that is on PATH.
+
+    Each gcloud runs in a session of its own: the terminal's Ctrl-C reaches iris alone, which then decides, and a command that is
+    given up is ended with all its children. What a command has asked of the cloud goes on there all the same.
+
+    Args:
+        project_id: the project of every command.
+        clock: for the waits between tries.
+        read_timeout_seconds: for a command that only reads.
+        change_timeout_seconds: for one that changes something.
+        most_commands: how many may run at the same time. The ones that change something leave one place to those that read, so
+            that looking goes on while slices are created for minutes (where there is more than one place).
+        program: the name or path of gcloud.
+        environment: the variables that gcloud gets before iris adds its own. None: this process's.
+    """
+
+    def __init__(
+        self,
+        project_id: str,
+        clock: Clock,
+        *,
+        read_timeout_seconds: float = 120.0,
+        change_timeout_seconds: float = 1200.0,
+        most_commands: int = 4,
+        program: str = "gcloud",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._project_id = project_id
+        self._clock = clock
+        self._read_timeout_seconds = read_timeout_seconds
+        self._change_timeout_seconds = change_timeout_seconds
+        self._most_commands = most_commands
+        self._most_changes = max(1, most_commands - 1)
+        self._program = program
+        self._environment = environment
+        self._places = threading.Condition()
+        self._busy = 0
+        self._busy_changes = 0
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._closed = threading.Event()
+
+    def run(self, argv: Sequence[str], *, changes: bool = False) -> str:
+        """See `GcloudRunner`. "database is locked" is tried again a few times.
+
+        Raises:
+            InventoryToolError: gcloud is missing, did not end within its time, or this object was closed.
+            InventoryError: the command failed, or says that part of it did.
+        """
+        command = [*self._find(), *argv, f"--project={self._project_id}", "--format=json", "--quiet"]
+        tries = 0
+        while True:
+            with self._place(command, changes=changes):
+                status, stdout, stderr = self._run_once(
+                    command, self._change_timeout_seconds if changes else self._read_timeout_seconds
+                )
+            if status == 0 and not is_partial(stderr):
+                return stdout
+            tries += 1
+            if not is_contention(stderr) or tries >= _MOST_TRIES:
+                raise gcloud_error(command, status, stderr)
+            pause = _FIRST_RETRY_SECONDS * 2**tries * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is not a secret
+            if self._clock.wait(self._closed, pause):
+                raise _closed_error(command)
+
+    def close(self) -> None:
+        """See `GcloudRunner`. Returns when all have ended; each gets a few seconds before it is killed."""
+        with self._places:
+            self._closed.set()
+            self._places.notify_all()
+            running = list(self._running)
+        for process in running:
+            _signal(process, signal.SIGTERM)
+        with self._places:
+            ended = self._places.wait_for(lambda: not self._running, _END_SECONDS)
+            left = [] if ended else list(self._running)
+        for process in left:
+            _signal(process, signal.SIGKILL)
+        with self._places:
+            self._places.wait_for(lambda: not self._running, _END_SECONDS)
+
+    def _find(self) -> list[str]:
+        path = os.environ.get("PATH") if self._environment is None else self._environment.get("PATH")
+        if shutil.which(self._program, path=path) is None:
+            raise InventoryToolError(f"{self._program} is not installed here.", advice=INSTALL_ADVICE)
+        return [self._program]
+
+    @contextmanager
+    def _place(self, command: Sequence[str], *, changes: bool) -> Iterator[None]:
+        def is_free() -> bool:
+            if self._busy >= self._most_commands:
+                return False
+            return not changes or self._busy_changes < self._most_changes
+
+        with self._places:
+            self._places.wait_for(lambda: self._closed.is_set() or is_free())
+            if self._closed.is_set():
+                raise _closed_error(command)
+            self._busy += 1
+            self._busy_changes += changes
+        try:
+            yield
+        finally:
+            with self._places:
+                self._busy -= 1
+                self._busy_changes -= changes
+                self._places.notify_all()
+
+    def _run_once(self, command: Sequence[str], timeout_seconds: float) -> tuple[int, str, str]:
+        process = self._start(command)
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            raise InventoryToolError(
+                f"gcloud did not end within {timeout_seconds:g} s and was ended; what it asked for may still happen.",
+                argv=command,
+                advice="Look at what is there before trying again; gcp.gcloud_timeout_seconds and "
+                "gcp.gcloud_change_timeout_seconds say how long a command may take.",
+            ) from error
+        finally:
+            _end(process)
+            with self._places:
+                self._running.discard(process)
+                self._places.notify_all()
+        if self._closed.is_set() and process.returncode != 0:
+            raise _closed_error(command)
+        return process.returncode, _text(stdout), _text(stderr)
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        environment = {**(os.environ if self._environment is None else self._environment), **_ENVIRONMENT}
+        with self._places:  # so that `close` sees every process
+            if self._closed.is_set():
+                raise _closed_error(command)
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    env=environment,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise InventoryToolError(
+                    f"gcloud could not be started: {error}.", argv=command, advice=INSTALL_ADVICE
+                ) from error
+            self._running.add(process)
+            return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process with its children, if it still runs, and let go of its pipes."""
+    if process.poll() is None:
+        _signal(process, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_SECONDS)
+        with suppress(ProcessLookupError):  # what is left of its group, the process itself included
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
+
+def _closed_error(command: Sequence[str]) -> InventoryToolError:
+    return InventoryToolError("The gcloud command was given up, because iris is closing its inventory.", argv=command)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", errors="replace")

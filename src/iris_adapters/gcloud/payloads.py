@@ -1,0 +1,227 @@
+"""What gcloud prints as JSON → values of the core. Pure, and strict: a payload without what must be there is an error.
+
+Shapes: https://cloud.google.com/compute/docs/reference/rest/v1/instances and
+https://cloud.google.com/tpu/docs/reference/rest/v2/projects.locations.nodes
+"""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from iris_adapters.gcloud.json_shape import as_object, as_text, checked, list_at, malformed, text_at, time_at
+from iris_core.config import Route
+from iris_core.model import ControllerVm, Host, HostRole, Slice, VmPhase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from iris_adapters.gcloud.json_shape import JsonObject
+
+# https://cloud.google.com/compute/docs/instances/instance-lifecycle
+_GCE_PHASES: Final[Mapping[str, VmPhase]] = {
+    "PROVISIONING": VmPhase.PENDING,
+    "STAGING": VmPhase.PENDING,
+    "RUNNING": VmPhase.READY,
+    "REPAIRING": VmPhase.PENDING,
+    "STOPPING": VmPhase.STOPPED,
+    "SUSPENDING": VmPhase.STOPPED,
+    "SUSPENDED": VmPhase.STOPPED,
+    "TERMINATED": VmPhase.STOPPED,  # Compute's word for stopped: the disk is still billed
+}
+
+# https://cloud.google.com/tpu/docs/reference/rest/v2/projects.locations.nodes#State
+_TPU_PHASES: Final[Mapping[str, VmPhase]] = {
+    "CREATING": VmPhase.PENDING,
+    "READY": VmPhase.READY,
+    "RESTARTING": VmPhase.PENDING,
+    "REIMAGING": VmPhase.PENDING,
+    "DELETING": VmPhase.DELETING,
+    "REPAIRING": VmPhase.PENDING,
+    "STOPPED": VmPhase.STOPPED,
+    "STOPPING": VmPhase.STOPPED,
+    "STARTING": VmPhase.PENDING,
+    "PREEMPTED": VmPhase.FAILED,
+    "TERMINATED": VmPhase.FAILED,
+    "HIDING": VmPhase.STOPPED,
+    "HIDDEN": VmPhase.STOPPED,
+    "UNHIDING": VmPhase.PENDING,
+    "UNKNOWN": VmPhase.PENDING,
+}
+
+# RFC 1035 labels: what Compute demands of instance names, and iris of the nodes it makes (the TPU API would take more).
+# What does not match never becomes part of a path or a command line.
+_NAME: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_NODE_NAME: Final = re.compile(r"projects/[^/]+/locations/(?P<zone>[^/]+)/nodes/(?P<name>[^/]+)")
+_ZONE: Final = re.compile(r"[a-z][-a-z0-9]*")
+_ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]+")
+_ID: Final = re.compile(r"[0-9A-Za-z_-]+")
+
+
+def gce_phase(state: str) -> VmPhase:
+    """What iris makes of an instance's state. An unknown one is PENDING: to look again does no harm, all else might."""
+    return _GCE_PHASES.get(state, VmPhase.PENDING)
+
+
+def tpu_phase(state: str) -> VmPhase:
+    """What iris makes of a node's state. An unknown one is PENDING: to look again does no harm, all else might."""
+    return _TPU_PHASES.get(state, VmPhase.PENDING)
+
+
+def labels_of(payload: JsonObject, what: str) -> Mapping[str, str]:
+    """The labels of an instance or node; the key is absent where there are none."""
+    raw = payload.get("labels") or {}
+    labels = as_object(raw, what, "labels")
+    return MappingProxyType({key: as_text(value, what, f"labels.{key}") for key, value in labels.items()})
+
+
+def node_name(payload: JsonObject) -> str:
+    """The name of a node without the path before it."""
+    return _node_path(payload)[1]
+
+
+def host_from_instance(payload: JsonObject, *, route: Route) -> Host:
+    """The host that a Compute instance is.
+
+    Args:
+        payload: from `instances describe`.
+        route: which of its addresses to take.
+
+    Raises:
+        InventoryError: the payload lacks something, or holds what cannot be.
+    """
+    name = checked(_NAME, text_at(payload, "name", "instance"), "instance", "name")
+    what = f"instance {name}"
+    zone = text_at(payload, "zone", what).rsplit("/", 1)[-1]  # a URL
+    return Host(
+        name=name,
+        role=HostRole.CONTROLLER,
+        address=_instance_address(list_at(payload, "networkInterfaces", what), route, what),
+        zone=checked(_ZONE, zone, what, "zone"),
+        instance_id=checked(_ID, text_at(payload, "id", what), what, "id"),
+    )
+
+
+def controller_from_instance(payload: JsonObject, *, port: int, route: Route) -> ControllerVm:
+    """The controller that this Compute instance is.
+
+    Args:
+        payload: from `instances describe`.
+        port: where its controller listens.
+        route: which of its addresses to take.
+
+    Raises:
+        InventoryError: the payload lacks something, or holds what cannot be.
+    """
+    host = host_from_instance(payload, route=route)
+    what = f"instance {host.name}"
+    state = text_at(payload, "status", what)
+    return ControllerVm(
+        name=host.name,
+        host=host,
+        port=port,
+        phase=gce_phase(state),
+        state=state,
+        created_at=time_at(payload, "creationTimestamp", what),
+        labels=labels_of(payload, what),
+    )
+
+
+def slice_from_node(payload: JsonObject, *, label_prefix: str, route: Route) -> Slice:
+    """The worker slice that this TPU node is. It has one host for every network endpoint.
+
+    Args:
+        payload: from `tpu-vm list` or `describe`.
+        label_prefix: of the cluster it belongs to.
+        route: which of its hosts' addresses to take.
+
+    Raises:
+        InventoryError: the payload lacks something, or holds what cannot be.
+    """
+    zone, name = _node_path(payload)
+    what = f"TPU node {name}"
+    labels = labels_of(payload, what)
+    state = text_at(payload, "state", what)
+    phase = tpu_phase(state)
+    # Nothing says that a node has its id from the first moment on, and nothing needs it before there are hosts to reach.
+    has_id = phase is not VmPhase.PENDING or "id" in payload
+    instance_id = checked(_ID, text_at(payload, "id", what), what, "id") if has_id else ""
+    hosts = tuple(
+        Host(
+            name=f"{name}-w{index}",
+            role=HostRole.WORKER,
+            address=_endpoint_address(endpoint, route, what, index),
+            zone=zone,
+            instance_id=instance_id,
+            slice_name=name,
+            worker_index=index,
+        )
+        for index, endpoint in enumerate(_worker_endpoints(payload, what))
+    )
+    return Slice(
+        name=name,
+        group=labels.get(f"{label_prefix}-group") or _group_in_name(name, label_prefix),
+        zone=zone,
+        instance_id=instance_id,
+        phase=phase,
+        state=state,
+        hosts=hosts,
+        created_at=time_at(payload, "createTime", what),
+        labels=labels,
+    )
+
+
+def _worker_endpoints(payload: JsonObject, what: str) -> list[JsonObject]:
+    """The first endpoint of each worker: with k network interfaces per worker, every k-th is one."""
+    endpoints = [
+        as_object(item, what, f"networkEndpoints[{index}]")
+        for index, item in enumerate(list_at(payload, "networkEndpoints", what))
+    ]
+    interfaces = len(list_at(payload, "networkConfigs", what)) or 1
+    return endpoints[::interfaces]
+
+
+def _endpoint_address(endpoint: JsonObject, route: Route, what: str, index: int) -> str:
+    key = f"networkEndpoints[{index}]"
+    if route is Route.INTERNAL:
+        return _address(endpoint, "ipAddress", what, key)
+    access = as_object(endpoint.get("accessConfig") or {}, what, f"{key}.accessConfig")
+    return _address(access, "externalIp", what, f"{key}.accessConfig")
+
+
+def _instance_address(interfaces: list[object], route: Route, what: str) -> str:
+    if not interfaces:
+        return ""
+    first = as_object(interfaces[0], what, "networkInterfaces[0]")
+    if route is Route.INTERNAL:
+        return _address(first, "networkIP", what, "networkInterfaces[0]")
+    configs = list_at(first, "accessConfigs", what)
+    if not configs:
+        return ""
+    key = "networkInterfaces[0].accessConfigs[0]"
+    return _address(as_object(configs[0], what, key), "natIP", what, key)
+
+
+def _address(payload: JsonObject, key: str, what: str, parent: str) -> str:
+    """An IP address, empty where there is none yet (or none of this kind)."""
+    value = payload.get(key)
+    if value is None or value == "":
+        return ""
+    path = f"{parent}.{key}"
+    return checked(_ADDRESS, as_text(value, what, path), what, path)
+
+
+def _node_path(payload: JsonObject) -> tuple[str, str]:
+    full = text_at(payload, "name", "TPU node")
+    match = _NODE_NAME.fullmatch(full)
+    if match is None:
+        raise malformed("TPU node", "name", f"is {full!r}, not projects/…/locations/…/nodes/…")
+    zone = checked(_ZONE, match["zone"], f"TPU node {full!r}", "name")
+    return zone, checked(_NAME, match["name"], f"TPU node {full!r}", "name")
+
+
+def _group_in_name(name: str, label_prefix: str) -> str:
+    """The group in `{label_prefix}-{group}-{timestamp}`, empty if the name is not of that form."""
+    match = re.fullmatch(rf"{re.escape(label_prefix)}-(?P<group>.+?)-\d{{14}}(-[0-9a-z])?", name)
+    return match["group"] if match else ""

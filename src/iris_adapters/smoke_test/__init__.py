@@ -1,0 +1,1 @@
+"""The smoke test: phases, checks and the artifacts it leaves."""

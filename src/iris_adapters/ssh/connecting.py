@@ -1,0 +1,214 @@
+"""How one connection is made: Fabric reads the configuration and logs in; iris dials, checks the host key, and can stop it."""
+
+from __future__ import annotations
+
+import math
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from fabric import Config, Connection
+from paramiko.client import MissingHostKeyPolicy
+from paramiko.ssh_exception import BadHostKeyException, SSHException
+
+from iris_adapters.ssh.dial import dial, through_command
+from iris_adapters.ssh.errors import Stage, described, ours
+from iris_adapters.ssh.transport import IrisTransport
+from iris_core.errors import AuthenticationFailedError, ConfigError, HostKeyError, HostUnreachableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from paramiko.pkey import PKey
+
+    from iris_adapters.ssh.attempt import Attempt
+    from iris_adapters.ssh.host_keys import HostKeys
+    from iris_adapters.ssh.keys import KeyPair
+    from iris_core.config import SshConfig
+    from iris_core.model import Host
+
+_SSH_PORT: Final = 22
+
+
+class Connector:
+    """Makes connections. Any number of threads may use it.
+
+    Args:
+        config: how hosts are reached.
+        key_pair: what to log in with, before ssh-agent's keys.
+        host_keys: whom to believe.
+        ssh_config_file: read instead of `~/.ssh/config` and `/etc/ssh/ssh_config`.
+    """
+
+    def __init__(
+        self, config: SshConfig, key_pair: KeyPair, host_keys: HostKeys, ssh_config_file: Path | None = None
+    ) -> None:
+        self._config = config
+        self._key_pair = key_pair
+        self._host_keys = host_keys
+        self._ssh_config_file = ssh_config_file
+        self._fabric: Config | None = None
+        self._fabric_lock = threading.Lock()
+
+    def connect(self, host: Host, attempt: Attempt, ended: Callable[[], None]) -> IrisTransport:
+        """Connect and log in.
+
+        Args:
+            host: the far end.
+            attempt: lets other threads end it; afterwards its `end` closes the connection and what belongs to it.
+            ended: called on the transport's thread when the connection is over, also where logging in failed.
+
+        Raises:
+            HostUnreachableError, AuthenticationFailedError, HostKeyError: see `RemoteShell.run`.
+        """
+        try:
+            transport = self._connect(host, attempt, ended)
+        except Exception as error:
+            ended_early, expired = attempt.ended, attempt.expired
+            attempt.end()
+            if expired:
+                raise HostUnreachableError(
+                    f"{described(host)} did not let us in within {attempt.seconds:g} s: is it booting, or overloaded?",
+                    host=host.name,
+                ) from error
+            if ended_early:
+                raise HostUnreachableError(f"{described(host)}: connecting was given up", host=host.name) from error
+            if isinstance(error, BadHostKeyException):
+                raise self._host_keys.changed(host, error.key) from error
+            raise ours(error, host, Stage.CONNECTING) from error
+        attempt.succeed()
+        return transport
+
+    def _connect(self, host: Host, attempt: Attempt, ended: Callable[[], None]) -> IrisTransport:
+        if not host.address:
+            raise HostUnreachableError(f"{host.name} has no address yet: wait until it is ready", host=host.name)
+        config = self._config
+        connection = Connection(
+            host.address,
+            user=config.user,
+            port=config.port if config.port != _SSH_PORT else None,  # None: what ~/.ssh/config says
+            config=self._fabric_config(),
+            forward_agent=False,
+            connect_timeout=math.ceil(attempt.seconds) + 1,  # the attempt's own end comes first
+        )
+        attempt.guard(connection.client.close)  # ssh-agent's socket
+        self._route(connection, host, attempt)
+        with attempt.paused():
+            known = self._host_keys.of(host)
+        for key in known:
+            connection.client.get_host_keys().add(_known_as(connection), key.get_name(), key)
+        connection.client.set_missing_host_key_policy(_FirstUse(host, self._host_keys))
+        try:
+            private_key = self._key_pair.private_key()
+        except ConfigError as error:
+            raise AuthenticationFailedError(f"{described(host)}: {error}", host=host.name) from error
+        connection.connect_kwargs = self._connect_kwargs(
+            connection,
+            partial(IrisTransport, ended=ended),
+            attempt,
+            name=f"iris-ssh-{host.name}",
+            pkey=private_key,
+            look_for_keys=False,
+        )
+        try:
+            connection.open()
+        except SSHException as error:
+            if private_key is None and type(error) is SSHException and "No authentication methods" in str(error):
+                raise AuthenticationFailedError(
+                    f"{described(host)}: {self._key_pair.path} is protected by a passphrase and ssh-agent has no key that fits: "
+                    "run ssh-add, or set gcp.ssh.key_file to another one",
+                    host=host.name,
+                ) from error
+            raise
+        transport = connection.transport
+        if not isinstance(transport, IrisTransport):
+            raise TypeError(f"Fabric made a {type(transport).__name__}")
+        return transport
+
+    def _route(self, connection: Connection, host: Host, attempt: Attempt) -> None:
+        """Dial the connection's first hop; the hops after it go through the one before."""
+        gateway = connection.gateway
+        if isinstance(gateway, Connection):
+            gateway.client.load_system_host_keys()
+            gateway.client.set_missing_host_key_policy(_Refuse(host))
+            gateway.connect_timeout = connection.connect_timeout
+            attempt.guard(gateway.client.close)
+            self._route(gateway, host, attempt)
+            gateway.connect_kwargs = self._connect_kwargs(
+                gateway, partial(IrisTransport, is_gateway=True), attempt, name=f"iris-ssh-gateway-{host.name}"
+            )
+        else:
+            sock = (
+                through_command(gateway, attempt)
+                if isinstance(gateway, str)
+                else dial(connection.host, connection.port, attempt, self._config.dead_peer_seconds)
+            )
+            connection.gateway = False  # there is a socket already
+            connection.connect_kwargs = {**connection.connect_kwargs, "sock": sock}
+
+    def _connect_kwargs(
+        self,
+        connection: Connection,
+        make: Callable[..., IrisTransport],
+        attempt: Attempt,
+        *,
+        name: str,
+        **more: object,
+    ) -> dict[str, object]:
+        def make_transport(sock: Any, disabled_algorithms: Any = None) -> IrisTransport:
+            transport = make(sock, disabled_algorithms=disabled_algorithms)
+            transport.name = name
+            attempt.guard(transport.close)
+            return transport
+
+        return {
+            **connection.connect_kwargs,
+            "transport_factory": make_transport,
+            # Each is one phase; the attempt bounds all of them together.
+            "banner_timeout": attempt.seconds,
+            "auth_timeout": attempt.seconds,
+            "channel_timeout": attempt.seconds,
+            **more,
+        }
+
+    def _fabric_config(self) -> Config:
+        with self._fabric_lock:
+            if self._fabric is None:
+                file = self._ssh_config_file
+                # Lazy: iris has a configuration of its own, so Fabric's (~/.fabric.yaml and others) is not read.
+                config = Config(lazy=True, runtime_ssh_path=None if file is None else str(file))
+                config.load_ssh_config()
+                self._fabric = config
+            return self._fabric
+
+
+class _Refuse(MissingHostKeyPolicy):
+    """For gateways, which are no hosts of the cluster: only what the user's own known_hosts has is believed."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def missing_host_key(self, _client: object, hostname: str, _key: PKey) -> None:
+        raise HostKeyError(
+            f"{described(self._host)}: the host key of its gateway {hostname} is not in ~/.ssh/known_hosts: connect to the "
+            "gateway with ssh once and check its key",
+            host=self._host.name,
+        )
+
+
+class _FirstUse(MissingHostKeyPolicy):
+    """For a host of which no key is known; `HostKeys.of` has refused it already unless the policy is to believe the first."""
+
+    def __init__(self, host: Host, host_keys: HostKeys) -> None:
+        self._host = host
+        self._host_keys = host_keys
+
+    def missing_host_key(self, _client: object, _hostname: str, key: PKey) -> None:
+        self._host_keys.believe_first(self._host, key)
+
+
+def _known_as(connection: Connection) -> str:
+    """The name under which Paramiko's client looks the key up."""
+    host: str = connection.host
+    return host if connection.port == _SSH_PORT else f"[{host}]:{connection.port}"

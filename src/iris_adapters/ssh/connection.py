@@ -1,0 +1,295 @@
+"""Connections that are shared: made when first needed, counted, made anew after a loss, let go when idle."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from iris_adapters.ssh.attempt import Attempt
+from iris_adapters.ssh.errors import Stage, described, ours
+from iris_adapters.ssh.workers import Workers
+from iris_core.errors import ConnectionLostError, RemoteShellError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paramiko.channel import Channel
+
+    from iris_adapters.ssh.connecting import Connector
+    from iris_adapters.ssh.transport import ChannelSink, IrisTransport
+    from iris_core.config import SshConfig
+    from iris_core.model import Host
+    from iris_core.ports.clock import Clock
+
+_MOST_SESSIONS: Final = 8  # of one connection; sshd's own limit (MaxSessions) is 10 unless it is told otherwise
+_IDLE_SECONDS: Final = 30.0  # an unused connection is kept so long: the next command saves a key exchange and a login
+_QUIET_SHARE: Final = 4  # a peer is asked for an answer after a quarter of the time that it may owe one
+
+Ready: TypeAlias = "Callable[[Link], None]"
+Failed: TypeAlias = "Callable[[RemoteShellError], None]"
+
+
+class Lease:
+    """The use that something makes of a connection, from before it is made until `release`."""
+
+    def __init__(self, link: Link, pool: ConnectionPool, ready: Ready, failed: Failed, *, session: bool) -> None:
+        self.link = link
+        self.session = session
+        self.ready = ready
+        self.failed = failed
+        self._pool = pool
+
+    def release(self) -> None:
+        """Let the connection go; where it is still being made and nobody else waits for it, it is given up."""
+        self._pool.release(self)
+
+
+class Link:
+    """One connection to one host. Its fields belong to the pool, under the pool's lock.
+
+    Attributes:
+        host: the far end.
+        attempt: how it is being made.
+        leases: who uses it, or waits for it.
+        is_open: whether it is made and not lost.
+        lost: whether it was made and is gone.
+    """
+
+    def __init__(self, host: Host, attempt: Attempt, now: float) -> None:
+        self.host = host
+        self.attempt = attempt
+        self.leases: set[Lease] = set()
+        self.is_open = False
+        self.lost = False
+        self.idle_since = now
+        self.heard_at = now
+        self.asked_at: float | None = None
+        self._transport: IrisTransport | None = None
+        self._loss: RemoteShellError | None = None
+        self._sinks: set[ChannelSink] = set()
+        self._lock = threading.Lock()
+
+    def open(self, transport: IrisTransport, now: float) -> None:
+        """Be a connection."""
+        self._transport = transport
+        self.heard_at = self.idle_since = now
+        self.is_open = True
+
+    @property
+    def transport(self) -> IrisTransport:
+        """Paramiko's transport; only after the connection was made."""
+        if self._transport is None:
+            raise ConnectionLostError(f"{described(self.host)} is not connected", host=self.host.name)
+        return self._transport
+
+    @property
+    def sessions(self) -> int:
+        """How many of the peer's sessions are in use or spoken for."""
+        return sum(lease.session for lease in self.leases)
+
+    def open_session(self) -> Channel:
+        """A channel for a command. Blocks for a round trip."""
+        return self.transport.open_session(timeout=self.attempt.seconds)
+
+    def open_tunnel(self, remote_port: int, origin: tuple[str, int]) -> Channel:
+        """A channel to 127.0.0.1:`remote_port` of the host. Blocks for a round trip.
+
+        Raises:
+            paramiko.ChannelException: nothing accepted the connection there.
+        """
+        target = ("127.0.0.1", remote_port)
+        return self.transport.open_channel("direct-tcpip", target, origin, timeout=self.attempt.seconds)
+
+    def add_sink(self, sink: ChannelSink) -> None:
+        """Tell `sink` when the connection ends (at once, if it has)."""
+        with self._lock:
+            lost = self.lost
+            if not lost:
+                self._sinks.add(sink)
+        if lost:
+            sink.connection_ended()
+
+    def remove_sink(self, sink: ChannelSink) -> None:
+        """Tell it no more."""
+        with self._lock:
+            self._sinks.discard(sink)
+
+    def why_lost(self) -> RemoteShellError:
+        """What ended the connection."""
+        if self._loss is None:
+            cause = self._transport.saved_exception if self._transport else None
+            self._loss = ours(cause or EOFError(), self.host, Stage.IN_USE)
+            self._loss.__cause__ = cause
+        return self._loss
+
+    def lose(self, why: RemoteShellError) -> None:
+        """End the connection because of `why`."""
+        self._loss = self._loss or why
+        self.stop()
+
+    def stop(self) -> None:
+        """End the connection or the attempt to make it. Returns at once; the transport's thread says when it is over."""
+        self.attempt.end()
+
+    def was_ended(self) -> None:
+        """Tell everybody that it is over."""
+        with self._lock:
+            self.lost = True
+            self.is_open = False
+            sinks, self._sinks = self._sinks, set()
+        for sink in sinks:
+            sink.connection_ended()
+
+
+class ConnectionPool:
+    """All connections of a shell.
+
+    Args:
+        config: how hosts are reached.
+        clock: tells how long a connection is idle or silent.
+        connector: makes connections.
+        workers: where those who lease are called back.
+    """
+
+    def __init__(self, config: SshConfig, clock: Clock, connector: Connector, workers: Workers) -> None:
+        self._config = config
+        self._clock = clock
+        self._connector = connector
+        self._workers = workers
+        self._connecting = Workers("iris-ssh-connect", config.most_connects)
+        self._lock = threading.Lock()
+        self._links: dict[Host, list[Link]] = {}
+        self._transports: set[IrisTransport] = set()
+        self._closed = False
+
+    def lease(self, host: Host, ready: Ready, failed: Failed, *, session: bool) -> Lease:
+        """Ask for a connection to `host`. Returns at once; then one of the two is called, on a thread of the pool's.
+
+        Args:
+            host: the far end.
+            ready: called with the connection.
+            failed: called with what prevented it; the lease need not be released then.
+            session: whether a session will be opened on it; a peer does not allow many on one connection.
+        """
+        with self._lock:
+            now = self._clock.monotonic()
+            link = next(
+                (link for link in self._links.get(host, ()) if not session or link.sessions < _MOST_SESSIONS), None
+            )
+            is_new = link is None
+            if link is None:
+                link = Link(host, Attempt(self._config.connect_timeout_seconds, self._clock.monotonic), now)
+                if not self._closed:
+                    self._links.setdefault(host, []).append(link)
+            lease = Lease(link, self, ready, failed, session=session)
+            link.leases.add(lease)
+            closed, is_open = self._closed, link.is_open
+        if closed:
+            self._workers.submit(lambda: failed(shell_closed(host)))
+        elif is_new:
+            self._connecting.submit(lambda: self._make(link))
+        elif is_open:
+            self._workers.submit(lambda: ready(link))
+        return lease
+
+    def release(self, lease: Lease) -> None:
+        """See `Lease.release`."""
+        link = lease.link
+        with self._lock:
+            link.leases.discard(lease)
+            link.idle_since = self._clock.monotonic()
+            given_up = not link.leases and not link.is_open
+            if given_up:
+                self._forget(link)
+        if given_up:
+            link.stop()
+
+    def watch(self) -> None:
+        """Look after all connections once: end attempts that take too long, silent peers, idle connections."""
+        now = self._clock.monotonic()
+        with self._lock:
+            links = [link for group in self._links.values() for link in group]
+        for link in links:
+            if link.is_open:
+                self._watch_open(link, now)
+            else:
+                link.attempt.end_if_late()
+
+    def close(self) -> list[threading.Thread]:
+        """End everything. Returns the threads that are about to end."""
+        with self._lock:
+            self._closed = True
+            links = [link for group in self._links.values() for link in group]
+            self._links.clear()
+            threads: list[threading.Thread] = list(self._transports)
+        for link in links:
+            link.lose(shell_closed(link.host))
+        return [*threads, *self._connecting.threads()]
+
+    def _make(self, link: Link) -> None:
+        with self._lock:
+            if not link.leases:
+                return
+            link.attempt.begin()
+        try:
+            transport = self._connector.connect(link.host, link.attempt, lambda: self._was_ended(link))
+        except RemoteShellError as error:
+            with self._lock:
+                self._forget(link)
+                leases, link.leases = link.leases, set()
+            for lease in leases:
+                lease.failed(error)
+            return
+        with self._lock:
+            link.open(transport, self._clock.monotonic())
+            self._transports.add(transport)
+            leases = set(link.leases)
+        if not transport.is_active():  # it ended before anybody was told that it began
+            self._was_ended(link)
+        for lease in leases:
+            self._workers.submit(partial(lease.ready, link))
+
+    def _was_ended(self, link: Link) -> None:
+        """On the transport's thread. While it connects, the attempt reports what went wrong."""
+        with self._lock:
+            if not link.is_open:
+                return
+            self._forget(link)
+            self._transports.discard(link.transport)
+        link.attempt.end()  # what else belongs to it: gateways, proxies
+        link.was_ended()
+
+    def _forget(self, link: Link) -> None:
+        group = self._links.get(link.host, [])
+        if link in group:
+            group.remove(link)
+            if not group:
+                del self._links[link.host]
+
+    def _watch_open(self, link: Link, now: float) -> None:
+        patience = self._config.dead_peer_seconds
+        if link.transport.heard:
+            link.heard_at, link.asked_at = now, None
+        elif link.asked_at is not None:
+            if now - link.asked_at >= patience:
+                link.lose(
+                    ConnectionLostError(
+                        f"{described(link.host)} has not answered for {patience:g} s: the network dropped, or it hangs",
+                        host=link.host.name,
+                    )
+                )
+        elif now - link.heard_at >= patience / _QUIET_SHARE:
+            link.asked_at = now
+            self._workers.submit(link.transport.ask_for_answer)
+        with self._lock:
+            idle = not link.leases and now - link.idle_since >= _IDLE_SECONDS
+            if idle:
+                self._forget(link)
+        if idle:
+            link.stop()
+
+
+def shell_closed(host: Host) -> ConnectionLostError:
+    """What users of a closed shell get."""
+    return ConnectionLostError(f"{host.name}: the shell is closed", host=host.name)

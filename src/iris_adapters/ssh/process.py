@@ -1,0 +1,302 @@
+"""A process on a host: bytes to its listener, in order and at the listener's pace."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import signal
+import threading
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from iris_adapters.ssh.errors import Stage, described, ours
+from iris_adapters.ssh.transport import SinkBuffer, attach, close_quietly
+from iris_core.errors import ConnectionLostError, RemoteShellError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from paramiko.channel import Channel
+
+    from iris_adapters.ssh.connection import ConnectionPool, Lease, Link
+    from iris_adapters.ssh.workers import Workers
+    from iris_core.model import Host
+    from iris_core.ports.remote_shell import ProcessListener
+
+_logger = logging.getLogger(__name__)
+_PIECE_BYTES: Final = 1 << 18  # more than a packet holds
+_ENDED_BY_SIGNAL: Final = 128
+_NO_STATUS: Final = -1  # Paramiko's word for it
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """The one string that SSH sends, for the login shell on the far side to take apart into `argv` again."""
+    return shlex.join(argv)
+
+
+class SshProcess:
+    """Implements `RemoteProcess`. Owns no thread.
+
+    What arrives is handed over on the connection's thread, and after a pause on a worker's. One thread hands over at a time:
+    who finds another one at it leaves, and that one looks again before it stops. While paused, nothing is taken from the
+    channel, so its window closes and the far side stops at a window's size (2 MiB).
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        argv: Sequence[str],
+        listener: ProcessListener,
+        workers: Workers,
+        over: Callable[[SshProcess], None],
+    ) -> None:
+        self._host = host
+        self._argv = tuple(argv)
+        self._listener = listener
+        self._workers = workers
+        self._tell_over = over
+        self._lock = threading.Lock()
+        self._lease: Lease | None = None
+        self._link: Link | None = None
+        self._channel: Channel | None = None
+        self._out: SinkBuffer | None = None
+        self._err: SinkBuffer | None = None
+        self._input: deque[bytes] = deque()
+        self._end: Callable[[], None] | None = None  # the last word to the listener, once it is known
+        self._failed = False  # and that word is an error
+        self._signal_name = ""
+        self._over = False
+        self._paused = False
+        self._handing_over = False
+        self._flushing = False
+        self._window_opened = False
+        self._started = False
+        self._end_input = False
+
+    def begin(self, pool: ConnectionPool) -> None:
+        """Connect and start in the background."""
+        lease = pool.lease(self._host, self._connected, self.fail, session=True)
+        with self._lock:
+            self._lease = lease
+            over = self._over
+        if over:
+            lease.release()
+
+    # The port.
+
+    def write(self, data: bytes) -> None:
+        """See `RemoteProcess`."""
+        with self._lock:
+            if self._over or self._end_input or not data:
+                return
+            self._input.append(bytes(data))
+        self._flush_soon()
+
+    def end_input(self) -> None:
+        """Let the standard input of the process end after what was written."""
+        with self._lock:
+            self._end_input = True
+        self._flush_soon()
+
+    def pause_reading(self) -> None:
+        """See `RemoteProcess`."""
+        with self._lock:
+            self._paused = True
+
+    def resume_reading(self) -> None:
+        """See `RemoteProcess`."""
+        with self._lock:
+            if not self._paused:
+                return
+            self._paused = False
+        self._workers.submit(self._hand_over)
+
+    def close(self) -> None:
+        """See `RemoteProcess`."""
+        self._finish()
+
+    # What the channel tells (see `ChannelSink`).
+
+    def readable(self) -> None:
+        """Hand it over."""
+        self._hand_over()
+
+    def input_ended(self) -> None:
+        """Nothing to do: the exit status is still to come."""
+
+    def writable(self) -> None:
+        """Go on writing."""
+        with self._lock:
+            self._window_opened = True
+        self._flush_soon()
+
+    def killed(self, signal_name: str) -> None:
+        """Keep the signal for the end."""
+        self._signal_name = signal_name
+
+    def closed(self) -> None:
+        """The process is over."""
+        status = self._exit_status()
+        if status is None:
+            self.fail(
+                ConnectionLostError(
+                    f"{described(self._host)} closed the channel of {command_line(self._argv)} without saying how it ended",
+                    host=self._host.name,
+                )
+            )
+        else:
+            self._set_end(lambda: self._listener.on_exit(status))
+
+    def connection_ended(self) -> None:
+        """The process is out of reach."""
+        if self._link is not None:
+            self.fail(self._link.why_lost())
+
+    # How it goes.
+
+    def fail(self, error: RemoteShellError) -> None:
+        """End with `error`: after what has arrived, but while reading is paused at once, and what was held back is lost."""
+        self._set_end(lambda: self._listener.on_error(error), failed=True)
+
+    def _connected(self, link: Link) -> None:
+        """Open the channel and start the command; on a worker's thread."""
+        if self._is_over():
+            return
+        self._link = link
+        try:
+            channel = link.open_session()
+            self._out, self._err = attach(channel, self)
+            with self._lock:
+                self._channel = channel
+            if self._is_over():
+                close_quietly(channel)
+                return
+            channel.settimeout(0.0)
+            link.add_sink(self)
+            channel.exec_command(command_line(self._argv))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the table knows it, and it must reach the listener
+            self.fail(link.why_lost() if link.lost else ours(error, self._host, Stage.IN_USE))
+            return
+        with self._lock:
+            self._started = True
+        self._flush_soon()
+
+    def _is_over(self) -> bool:
+        with self._lock:
+            return self._over
+
+    def _exit_status(self) -> int | None:
+        if self._signal_name:
+            number = getattr(signal, f"SIG{self._signal_name}", None)
+            return _ENDED_BY_SIGNAL + (number.value if number else 0)
+        status = self._channel.exit_status if self._channel else _NO_STATUS
+        return None if status == _NO_STATUS else status
+
+    def _set_end(self, end: Callable[[], None], *, failed: bool = False) -> None:
+        with self._lock:
+            if self._end is None:
+                self._end, self._failed = end, failed
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        while True:
+            with self._lock:
+                step = None if self._handing_over or self._over else self._next_step()
+                if step is None:
+                    return
+                self._handing_over = True
+            try:
+                step()
+            except Exception:
+                _logger.exception("What listens to %s on %s raised", command_line(self._argv), self._host.name)
+                self._finish()
+            finally:
+                with self._lock:
+                    self._handing_over = False
+
+    def _next_step(self) -> Callable[[], None] | None:
+        if self._failed and self._paused:
+            return self._last_word
+        out, err = self._out, self._err
+        if out is not None and out.read_ready():
+            return None if self._paused else self._hand_out
+        if err is not None and err.read_ready():
+            return None if self._paused else self._hand_err
+        return self._last_word if self._end is not None else None
+
+    def _hand_out(self) -> None:
+        self._hand(self._channel.recv if self._channel else None, self._listener.on_stdout)
+
+    def _hand_err(self) -> None:
+        self._hand(self._channel.recv_stderr if self._channel else None, self._listener.on_stderr)
+
+    def _hand(self, take: Callable[[int], bytes] | None, tell: Callable[[bytes], None]) -> None:
+        try:
+            data = take(_PIECE_BYTES) if take else b""
+        except Exception as error:  # noqa: BLE001 - opening the window failed: the connection is on its way out
+            self.fail(ours(error, self._host, Stage.IN_USE))
+            return
+        if data:
+            tell(data)
+
+    def _last_word(self) -> None:
+        end = self._end
+        self._finish()
+        if end is not None:
+            end()
+
+    def _finish(self) -> None:
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+            lease, link, channel = self._lease, self._link, self._channel
+            self._input.clear()
+        if link is not None:
+            link.remove_sink(self)
+        if lease is not None:
+            lease.release()
+        if channel is not None and not channel.closed:
+            self._workers.submit(partial(close_quietly, channel))
+        self._tell_over(self)
+
+    # Writing.
+
+    def _flush_soon(self) -> None:
+        with self._lock:
+            nothing = not self._input and not self._end_input
+            if self._flushing or self._over or nothing or not self._started:
+                return
+            self._flushing = True
+        self._workers.submit(self._flush)
+
+    def _flush(self) -> None:
+        while True:
+            with self._lock:
+                channel = self._channel
+                if self._over or channel is None or not (self._input or self._end_input):
+                    self._flushing = False
+                    return
+                data = self._input.popleft() if self._input else b""
+                self._window_opened = False
+            try:
+                if not data:
+                    channel.shutdown_write()
+                    return  # still marked as flushing: nothing can be written after the end
+                sent = channel.send(data[:_PIECE_BYTES])
+            except TimeoutError:
+                sent = 0
+                with self._lock:
+                    if not self._window_opened:
+                        self._input.appendleft(data)
+                        self._flushing = False
+                        return
+            except Exception:  # noqa: BLE001 - the channel is closed, and its end reaches the listener on its own way
+                return
+            else:
+                if sent == 0:
+                    return  # closed; its end reaches the listener on its own way
+            if sent < len(data):
+                with self._lock:
+                    self._input.appendleft(data[sent:])

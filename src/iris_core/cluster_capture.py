@@ -1,0 +1,193 @@
+"""Which logs of a cluster are captured, and where they land: begins and retires sources as hosts and containers come and go."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from iris_core.errors import LogError
+from iris_core.log_events import LogEventKind
+from iris_core.log_file import LandedFile
+from iris_core.log_paths import container_path, fresh_path, host_path, make_output_dir
+from iris_core.log_pump import LogPump
+from iris_core.model import HostRole
+from iris_core.worker_discovery import decide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from iris_core.config import LogConfig
+    from iris_core.log_events import LogEvent
+    from iris_core.log_pump import CaptureSlot
+    from iris_core.model import ControllerVm, Host, Slice
+    from iris_core.ports.clock import Clock
+    from iris_core.ports.remote_shell import RemoteShell
+
+_logger = logging.getLogger("iris.logs")
+
+_GONE_SECONDS: Final = 5.0  # for the last lines of a host that is no longer listed
+
+
+class _HostCapture:
+    """What is captured of one host: its main container, the watch for further ones, and these."""
+
+    def __init__(self, host: Host, main: CaptureSlot | None) -> None:
+        self.host = host
+        self.main = main
+        self.watch: CaptureSlot | None = None
+        self.others: dict[str, CaptureSlot] = {}
+        self.names: frozenset[str] = frozenset()  # of the further containers that are there
+        self.retired = False
+
+    @property
+    def came_back(self) -> bool:
+        """Whether a container is there again under the name of one whose source had not finished when that was seen, and has now."""
+        return not self.retired and any(slot.done and name in self.names for name, slot in self.others.items())
+
+    @property
+    def slots(self) -> list[CaptureSlot]:
+        """All that is not done."""
+        return [slot for slot in (self.main, self.watch, *self.others.values()) if slot is not None and not slot.done]
+
+
+class ClusterCapture:
+    """The capture of a cluster's logs. Everything but `discovered_workers` is for one thread.
+
+    Args:
+        config: how logs are landed.
+        shell: reaches the hosts.
+        clock: tells the time.
+        output_dir: where logs are landed.
+        containers: the name of the main container of each kind of host.
+        on_event: hears of every event of every source; must be quick.
+        fresh: begin new files beside those that are there.
+
+    Attributes:
+        pump: moves the sources.
+        discovered_workers: names of the worker hosts found so far; only ever added to.
+
+    Raises:
+        LogFileError: `output_dir` cannot be made or written.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: LogConfig,
+        shell: RemoteShell,
+        clock: Clock,
+        output_dir: Path,
+        containers: Mapping[HostRole, str],
+        on_event: Callable[[LogEvent], None] | None = None,
+        fresh: bool = False,
+    ) -> None:
+        make_output_dir(output_dir)
+        self.pump = LogPump(shell, clock, self._hear)
+        self.discovered_workers: dict[str, None] = {}
+        self._config = config
+        self._output_dir = output_dir
+        self._containers = containers
+        self._on_event = on_event
+        self._fresh = fresh
+        self._paths: dict[Path, Path] = {}  # of this capture, where it begins new files
+        self._hosts: dict[str, _HostCapture] = {}
+        self._retired: list[_HostCapture] = []  # of these
+        self._refused: dict[str, str] = {}  # whose file cannot be opened at present, and why
+        self._told: set[str] = set()  # whose file could not be opened at some time
+        self._not_drained: list[str] = []
+
+    @property
+    def problems(self) -> list[str]:
+        """What is not landed, for people."""
+        return [*(f"{name}: {reason}" for name, reason in self._refused.items()), *self._not_drained]
+
+    @property
+    def freed(self) -> bool:
+        """Whether a host or a container that is another one now has been taken leave of, so that the same answer can be adopted again."""
+        return any(not one.slots for one in self._retired) or any(one.came_back for one in self._hosts.values())
+
+    def adopt(self, slices: Iterable[Slice], controller: ControllerVm | None) -> None:
+        """Begin and retire sources as one answer of the inventory says."""
+        for one in [one for one in self._retired if not one.slots]:
+            self._retired.remove(one)
+            del self._hosts[one.host.name]
+        decision = decide({name: one.host for name, one in self._hosts.items()}, slices, controller)
+        for name in decision.retire:
+            self._retire(self._hosts[name])
+        for host in decision.start:
+            self._start(host)
+        for one in self._hosts.values():
+            if one.came_back:
+                self._found(one, one.names)
+
+    def drain(self) -> None:
+        """Have every source take what its engine holds now, and finish, within the config's `drain_seconds`."""
+        self.pump.drain(self.pump.slots, self._config.drain_seconds)
+
+    def _start(self, host: Host) -> None:
+        container = self._containers[host.role]
+        try:
+            path = host_path(self._output_dir, host)
+            main = self._capture(host, container, path)
+        except LogError as error:
+            self._refuse(host.name, error)
+            return  # to be tried again at the next answer
+        self._refused.pop(host.name, None)
+        one = self._hosts[host.name] = _HostCapture(host, main)
+        if host.role is HostRole.WORKER:
+            self.discovered_workers[host.name] = None
+        if self._config.container_label is not None:
+            one.watch = self.pump.watch(
+                host,
+                self._config.container_label,
+                lambda names: self._found(one, names - {container}),
+                use_sudo=self._config.use_sudo,
+            )
+
+    def _capture(self, host: Host, container: str, path: Path) -> CaptureSlot:
+        name = str(path.relative_to(self._output_dir).with_suffix(""))
+        if self._fresh:
+            path = self._paths.setdefault(path, fresh_path(path))
+        return self.pump.add(name, host, container, LandedFile(path), use_sudo=self._config.use_sudo)
+
+    def _found(self, one: _HostCapture, names: frozenset[str]) -> None:
+        """Begin and retire the further containers of a host."""
+        if one.retired:
+            return
+        one.names = names
+        for name in [name for name, slot in one.others.items() if slot.done]:
+            del one.others[name]
+        self.pump.drain([slot for name, slot in one.others.items() if name not in names], _GONE_SECONDS)
+        for name in sorted(names - one.others.keys()):
+            full_name = f"{one.host.name}: {name}"
+            try:
+                path = container_path(self._output_dir, one.host, name)
+                one.others[name] = self._capture(one.host, name, path)
+            except LogError as error:
+                self._refuse(full_name, error)
+            else:
+                self._refused.pop(full_name, None)
+
+    def _retire(self, one: _HostCapture) -> None:
+        if not one.retired:
+            one.retired = True
+            self._retired.append(one)
+            if one.main is not None and not one.main.done:
+                self.pump.tell(one.main, LogEventKind.HOST_GONE, {"instance": one.host.instance_id})
+            self.pump.drain(one.slots, _GONE_SECONDS)
+
+    def _refuse(self, name: str, error: LogError) -> None:
+        self._refused[name] = str(error)
+        if name not in self._told:
+            self._told.add(name)
+            _logger.warning("The log of %r is not captured: %s", name, error)
+
+    def _hear(self, event: LogEvent) -> None:
+        if event.kind is LogEventKind.NOT_DRAINED:
+            self._not_drained.append(str(event))
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except Exception:  # the caller's code: what is wrong with it must not cost lines
+                _logger.exception("on_event failed for %s", event)

@@ -1,0 +1,274 @@
+"""The façade: a cluster that starts, is connected to, lands its logs, and stops."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from iris_core.cleanup import carry_out_cleanup, plan_cleanup
+from iris_core.cluster_start import check_wanted, create_missing_slices, wait_until_ready
+from iris_core.config import DEFAULT_CONTROLLER_CONTAINER, DEFAULT_WORKER_CONTAINER
+from iris_core.errors import ConfigError, LogFileLockedError
+from iris_core.log_streaming import open_log_streaming
+from iris_core.model import VmPhase
+from iris_core.tunnel import open_tunnel
+from iris_core.undo import Undo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from iris_core.config import ClusterConfig
+    from iris_core.log_streaming import LogStreamHandle
+    from iris_core.model import ControllerVm
+    from iris_core.ports.clock import Clock
+    from iris_core.ports.remote_shell import RemoteShell
+    from iris_core.ports.vm_inventory import VmInventory
+
+_logger = logging.getLogger("iris.cluster")
+
+_POLL_SECONDS: Final = (
+    5.0  # between looks at a controller that boots; in GCP mode each is a gcloud command of a second or two
+)
+_USABLE: Final = frozenset({VmPhase.PENDING, VmPhase.READY})
+
+
+class _Default(str):
+    """A default value of a string argument that can be told from the same string given by the caller."""
+
+    __slots__ = ()
+
+
+_CONTROLLER_CONTAINER: Final = _Default(DEFAULT_CONTROLLER_CONTAINER)
+_WORKER_CONTAINER: Final = _Default(DEFAULT_WORKER_CONTAINER)
+
+
+class ClusterManager:
+    """One cluster, in whichever mode: the mode is the choice of the ports. Every method may be called from any thread.
+
+    It does not own the ports: whoever made them closes them.
+
+    Args:
+        config: what the cluster should be.
+        shell: reaches its hosts.
+        inventory: knows and changes its VMs.
+        clock: tells the time, and waits.
+    """
+
+    def __init__(self, config: ClusterConfig, shell: RemoteShell, inventory: VmInventory, clock: Clock) -> None:
+        self._config = config
+        self._shell = shell
+        self._inventory = inventory
+        self._clock = clock
+        self._creating = threading.Lock()  # held while VMs are made or deleted: a stop sees all that a start has made
+        self._lock = threading.Lock()  # for what follows; never held for long
+        self._controller: ControllerVm | None = None
+        self._streams: dict[Path, LogStreamHandle] = {}
+        self._give_up = threading.Event()  # set by stop, which puts a new one here for what is begun later
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the cluster runs in this process."""
+        return self._config.is_local
+
+    @property
+    def controller(self) -> ControllerVm | None:
+        """The controller as it was last seen by this manager; None before the first start and after a stop. Asks nobody."""
+        with self._lock:
+            return self._controller
+
+    def start(self) -> str:
+        """Start the controller and the missing slices of each configured group, and wait until the controller's VM is ready.
+
+        What is there already is kept. A slice that is stopped, failed or on its way out does not count as there; it is not deleted
+        either (`stop` does that). Whether the controller itself answers is for `connect` to see.
+
+        Returns:
+            the URL of the controller, `http://ADDRESS:PORT`: in local mode one to connect to, in GCP mode one of the VM's network.
+
+        Raises:
+            InventoryError: the cloud refused; what was created before that is there until `stop`.
+            ControllerNotReadyError: the VM failed, or was not ready within the config's `controller.ready_timeout_seconds`.
+            ControllerNotFoundError: the VM vanished.
+            ClusterError: `stop` was called meanwhile.
+        """
+        controller, _ = self._start(self._current_give_up())
+        return f"http://{controller.host.address}:{controller.port}"
+
+    def stop(self) -> None:
+        """Stop log streaming that still runs (what the engines hold is landed first), and delete the cluster. Idempotent.
+
+        A `start` or `connect` that is waiting on another thread ends with an error.
+
+        Raises:
+            CleanupIncompleteError: something is left.
+            InventoryError: it is not known what there is, or what is left.
+        """
+        with self._lock:
+            self._give_up.set()
+            self._give_up = threading.Event()
+            handles = list(self._streams.values())
+            self._streams.clear()
+        undo = Undo()
+        undo.owe("deleting the cluster", self._delete)
+        for handle in handles:
+            undo.owe("stopping the log streaming", handle.stop)
+        undo.carry_out()
+
+    @contextmanager
+    def connect(self, log_dir: Path | None = None) -> Iterator[str]:
+        """Start the cluster, land its logs in `log_dir` if it is given, and yield the URL of the controller, proven to answer.
+
+        On exit, also after an error, the tunnel is closed, streaming ends (what the engines hold is landed first), and the cluster is
+        stopped if this call has started it. A cluster whose controller was there before is left running, with the slices that
+        this call added: a warning on the logger `iris.cluster` says so. An error while that is done is raised if there was none
+        before, and else noted on the first one and logged.
+
+        Args:
+            log_dir: see `start_log_streaming`. None: no logs are landed.
+
+        Yields:
+            `http://127.0.0.1:PORT`, good until the context is left.
+
+        Raises:
+            IrisError: what `start`, `start_log_streaming`, `iris_core.tunnel.open_tunnel` and `stop` raise.
+        """
+        if log_dir is not None:
+            self._container_names(_CONTROLLER_CONTAINER, _WORKER_CONTAINER)  # complains before anything is created
+        give_up = self._current_give_up()
+        before = self._inventory.find_controller()
+        undo = Undo()
+        try:
+            if before is None or before.phase is VmPhase.DELETING:
+                undo.owe("stopping the cluster", self.stop)
+            else:
+                undo.owe("looking what is left", self._tell_left_running)
+            controller, deadline = self._start(give_up)
+            handle = None if log_dir is None else self.start_log_streaming(log_dir)
+            if handle is not None:
+                undo.owe("stopping the log streaming", handle.stop)
+            tunnel = ExitStack()
+            undo.owe("closing the tunnel", tunnel.close)
+            yield tunnel.enter_context(
+                open_tunnel(
+                    self._shell,
+                    self._clock,
+                    controller,
+                    timeout_seconds=max(deadline - self._clock.monotonic(), 0.0),
+                    give_up=give_up,
+                )
+            )
+        except BaseException as error:
+            undo.carry_out(because=error)
+            raise
+        undo.carry_out()
+
+    def start_log_streaming(
+        self,
+        output_dir: Path,
+        controller_container: str = _CONTROLLER_CONTAINER,
+        worker_container: str = _WORKER_CONTAINER,
+    ) -> LogStreamHandle | None:
+        """Land the Docker logs of the controller and of every worker host, as they come and go, until the handle is stopped.
+
+        Args:
+            output_dir: made if missing; gets `controller-logs.txt` and `workers/{slice}-w{index}.txt`. What is there is continued.
+            controller_container: name of the controller's container. Not given: the config's, or else `iris-controller`.
+            worker_container: name of the workers' containers. Not given: the config's, or else `iris-worker`.
+
+        Returns:
+            the handle; None in local mode, which has no containers: its workers log through Python's `iris` loggers.
+
+        Raises:
+            ConfigError: the worker groups' containers have different names, and `worker_container` is not given.
+            LogFileLockedError: this manager lands logs in `output_dir` already.
+            LogFileError: `output_dir` cannot be made or written.
+        """
+        if self.is_local:
+            _logger.debug("Local mode: there are no containers; add a logging.FileHandler to the logger 'iris' instead")
+            return None
+        controller_container, worker_container = self._container_names(controller_container, worker_container)
+        key = output_dir.resolve()
+        with self._lock:
+            running = self._streams.get(key)
+            if running is not None and running.running:
+                raise LogFileLockedError(
+                    f"Logs are being landed in {output_dir} already: stop that handle first, or choose another directory.",
+                    path=output_dir,
+                )
+            handle = open_log_streaming(
+                config=self._config,
+                shell=self._shell,
+                inventory=self._inventory,
+                clock=self._clock,
+                output_dir=output_dir,
+                controller_container=controller_container,
+                worker_container=worker_container,
+            )
+            self._streams[key] = handle
+        return handle
+
+    def _start(self, give_up: threading.Event) -> tuple[ControllerVm, float]:
+        """Start, and return the controller and the (monotonic) time until which it may be waited for."""
+        controller = self._ensure_controller(give_up)
+        if not self.is_local:
+            with self._creating:
+                create_missing_slices(self._inventory, self._config.workers, give_up)
+        # Only waiting counts: creating slices may take longer than any controller does to boot.
+        seconds = self._config.controller.ready_timeout_seconds
+        deadline = self._clock.monotonic() + seconds
+
+        def look() -> ControllerVm | None:
+            found = self._inventory.find_controller()
+            if found is not None:
+                return self._remember(found)
+            # One that was on its way out when this began is made anew; one that vanishes while it boots is not.
+            return self._ensure_controller(give_up) if controller.phase is VmPhase.DELETING else None
+
+        ready = wait_until_ready(look, self._clock, controller, timeout_seconds=seconds, give_up=give_up)
+        return ready, deadline
+
+    def _ensure_controller(self, give_up: threading.Event) -> ControllerVm:
+        with self._creating:
+            check_wanted(give_up)
+            return self._remember(self._inventory.ensure_controller())
+
+    def _current_give_up(self) -> threading.Event:
+        with self._lock:
+            return self._give_up
+
+    def _remember(self, controller: ControllerVm) -> ControllerVm:
+        with self._lock:
+            self._controller = controller
+        return controller
+
+    def _delete(self) -> None:
+        with self._creating:
+            carry_out_cleanup(self._inventory, plan_cleanup(self._inventory))
+            with self._lock:
+                self._controller = None
+
+    def _tell_left_running(self) -> None:
+        controller = self.controller
+        if controller is not None:
+            _logger.warning(
+                "The cluster was there before and is left running: the controller %s and its workers. stop() deletes them.",
+                controller.name,
+            )
+
+    def _container_names(self, controller_container: str, worker_container: str) -> tuple[str, str]:
+        if isinstance(controller_container, _Default):
+            controller_container = self._config.controller.container.name or str(controller_container)
+        if isinstance(worker_container, _Default):
+            default = str(worker_container)
+            names = sorted({group.container.name or default for group in self._config.workers}) or [default]
+            if len(names) > 1:
+                raise ConfigError(
+                    f"the worker groups' containers have different names ({', '.join(names)}), and logs are landed from one name: "
+                    "give them the same name, or name one when starting the log streaming",
+                    key_path="workers",
+                )
+            worker_container = names[0]
+        return controller_container, worker_container

@@ -1,0 +1,349 @@
+"""What a cluster should be. Values only; `iris_adapters.config_file` reads them from YAML.
+
+Every setting says what it means, its unit, what None means, and why its default is what it is. A value that cannot be right is
+a `ConfigError` that names its key path.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from iris_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FORBID_UNKNOWN_KEYS = {
+    "extra": "forbid"
+}  # what `__pydantic_config__` tells pydantic, so that the core need not know it
+
+DEFAULT_CONTROLLER_CONTAINER: Final = "iris-controller"
+"""The name of the controller's container where the configuration gives none."""
+
+DEFAULT_WORKER_CONTAINER: Final = "iris-worker"
+"""The name of a worker's container where the configuration gives none."""
+
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+# `iris-controller-` and `-{group}-{timestamp}` must fit beside the prefix.
+_MOST_PREFIX_CHARACTERS = 30
+_MOST_GROUP_CHARACTERS = 15
+_LABEL_KEY = re.compile(r"[a-z][-_a-z0-9]{0,62}")
+_LABEL_VALUE = re.compile(r"[-_a-z0-9]{0,63}")
+_MOST_PORT = 65535
+
+
+def _nothing() -> Mapping[str, str]:
+    return MappingProxyType({})  # by a factory: Python 3.11 takes a mapping proxy for a mutable default
+
+
+class Mode(StrEnum):
+    """Where the cluster runs."""
+
+    LOCAL = "local"
+    GCP = "gcp"
+
+
+class Route(StrEnum):
+    """Which of a VM's addresses iris connects to."""
+
+    EXTERNAL = "external"
+    INTERNAL = "internal"
+
+
+class HostKeyPolicy(StrEnum):
+    """Which SSH host keys are believed."""
+
+    REPORTED = "reported"
+    FIRST_USE = "first-use"
+
+
+def _check_name(value: str, key_path: str, most_characters: int) -> None:
+    if not _NAME.fullmatch(value) or len(value) > most_characters:
+        raise ConfigError(
+            f"{value!r} cannot be part of a Google Cloud name: use 1 to {most_characters} of a-z, 0-9 and '-', beginning with "
+            "a letter and not ending with '-'",
+            key_path=key_path,
+        )
+
+
+def _check_positive(value: float, key_path: str) -> None:
+    if not value > 0:
+        raise ConfigError(f"must be more than 0, is {value}", key_path=key_path)
+
+
+def _check_port(value: int, key_path: str, *, zero_allowed: bool = False) -> None:
+    if not (0 if zero_allowed else 1) <= value <= _MOST_PORT:
+        raise ConfigError(f"{value} is not a port number", key_path=key_path)
+
+
+def _check_labels(labels: Mapping[str, str], key_path: str) -> None:
+    for key, value in labels.items():
+        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            raise ConfigError(
+                f"the label {key}={value} is not one Google Cloud takes: lower-case letters, digits, '-' and '_', at most 63",
+                key_path=f"{key_path}.{key}",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerConfig:
+    """The container that a host runs.
+
+    Attributes:
+        name: its name; the log capture looks for it. None: `iris-controller` or `iris-worker`.
+        image: the image to run. None: the VM's own start-up does it, iris only watches the container of that name.
+        command: arguments after the image; empty: what the image runs by itself.
+        env: environment variables of the container.
+        docker_args: further arguments of `docker run` before the image (`--device=/dev/accel0`, `--volume=…`).
+    """
+
+    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+
+    name: str | None = None
+    image: str | None = None
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=_nothing, hash=False)
+    docker_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerConfig:
+    """The controller and the VM it runs on.
+
+    Attributes:
+        port: where it listens on its host's 127.0.0.1. 10000 by the specification.
+        machine_type: of its VM. The default is a small one: it schedules, it does not compute.
+        image_family: VM image family; the default is Container-Optimized OS, which has Docker and nothing else.
+        image_project: the project of that family.
+        boot_disk_gb: size of its disk in GB; room for the image and its logs.
+        ready_timeout_seconds: how long `start` and `connect` wait for VM and controller together. A VM takes about a minute,
+            pulling a large image several.
+        container: what it runs.
+    """
+
+    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+
+    port: int = 10000
+    machine_type: str = "e2-standard-4"
+    image_family: str = "cos-stable"
+    image_project: str = "cos-cloud"
+    boot_disk_gb: int = 50
+    ready_timeout_seconds: float = 600.0
+    container: ContainerConfig = field(default_factory=ContainerConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be right."""
+        _check_port(self.port, "controller.port")
+        _check_positive(self.boot_disk_gb, "controller.boot_disk_gb")
+        _check_positive(self.ready_timeout_seconds, "controller.ready_timeout_seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerGroupConfig:
+    """Slices of one kind.
+
+    Attributes:
+        name: of the group; part of the slices' names.
+        accelerator_type: `v5litepod-16` and the like.
+        runtime_version: the TPU VM's image, `v2-alpha-tpuv5-lite` and the like.
+        count: how many slices `start` sees to. 0: the group exists, and something else creates its slices.
+        spot: whether the slices may be preempted, at a lower price.
+        labels: further labels of the slices.
+        container: what each of its hosts runs.
+    """
+
+    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+
+    name: str
+    accelerator_type: str
+    runtime_version: str
+    count: int = 1
+    spot: bool = False
+    labels: Mapping[str, str] = field(default_factory=_nothing, hash=False)
+    container: ContainerConfig = field(default_factory=ContainerConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be right."""
+        _check_name(self.name, "workers.name", _MOST_GROUP_CHARACTERS)
+        if self.count < 0:
+            raise ConfigError(f"must be 0 or more, is {self.count}", key_path="workers.count")
+        _check_labels(self.labels, "workers.labels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshConfig:
+    """How hosts are reached.
+
+    Attributes:
+        user: the login name. None: the local user's, as gcloud does it.
+        key_file: the private key. None: `~/.ssh/google_compute_engine`, gcloud's own, made by ssh-keygen if it is missing.
+        port: sshd's port on the hosts.
+        route: which address to connect to.
+        connect_timeout_seconds: for one connection, from TCP to authenticated. A VM that boots drops packets: do not wait long.
+        most_connects: how many connections may be being made at the same time. 32 took 9 to 12 s for 1,000 hosts.
+        dead_peer_seconds: how long a peer may owe an answer before the connection counts as lost.
+        known_hosts_file: iris's own. None: `~/.config/iris/known_hosts`.
+        host_keys: `reported`: only the keys that Google's API reports for the instance (guest attributes) are believed.
+            `first-use`: where the API reports none, the first key seen for an instance id is believed and kept.
+    """
+
+    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+
+    user: str | None = None
+    key_file: str | None = None
+    port: int = 22
+    route: Route = Route.EXTERNAL
+    connect_timeout_seconds: float = 15.0
+    most_connects: int = 32
+    dead_peer_seconds: float = 10.0
+    known_hosts_file: str | None = None
+    host_keys: HostKeyPolicy = HostKeyPolicy.REPORTED
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be right."""
+        _check_port(self.port, "gcp.ssh.port")
+        _check_positive(self.connect_timeout_seconds, "gcp.ssh.connect_timeout_seconds")
+        _check_positive(self.most_connects, "gcp.ssh.most_connects")
+        _check_positive(self.dead_peer_seconds, "gcp.ssh.dead_peer_seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcpConfig:
+    """The part of Google Cloud that the cluster uses.
+
+    Attributes:
+        project_id: the project.
+        zone: the zone of controller and workers.
+        network: VPC network. None: the project's default.
+        subnetwork: None: the network's own in the region.
+        service_account: e-mail of the VMs' service account. None: the project's default.
+        gcloud_timeout_seconds: for one gcloud command that only reads. A read takes 2 s; gcloud itself retries server errors.
+        gcloud_change_timeout_seconds: for one that creates or deletes; a TPU slice takes minutes.
+        most_gcloud_commands: how many may run at the same time; each costs about 100 MB and a second of CPU, and more than
+            a few get into each other's way ("database is locked").
+        ssh: how hosts are reached.
+    """
+
+    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+
+    project_id: str
+    zone: str
+    network: str | None = None
+    subnetwork: str | None = None
+    service_account: str | None = None
+    gcloud_timeout_seconds: float = 120.0
+    gcloud_change_timeout_seconds: float = 1200.0
+    most_gcloud_commands: int = 4
+    ssh: SshConfig = field(default_factory=SshConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be right."""
+        for key in ("project_id", "zone"):
+            if not getattr(self, key):
+                raise ConfigError("must not be empty", key_path=f"gcp.{key}")
+        _check_positive(self.gcloud_timeout_seconds, "gcp.gcloud_timeout_seconds")
+        _check_positive(self.gcloud_change_timeout_seconds, "gcp.gcloud_change_timeout_seconds")
+        _check_positive(self.most_gcloud_commands, "gcp.most_gcloud_commands")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """How logs are landed.
+
+    Attributes:
+        discovery_seconds: how often the cloud is asked which slices there are; one gcloud call each time.
+        drain_seconds: how long `stop` may take to land what the engines still hold.
+        use_sudo: whether docker needs `sudo -n` on the hosts; it does for the users that gcloud creates.
+        container_label: containers with this docker label (`key` or `key=value`) are captured too, beside the controller's
+            and the workers' own. None: no others.
+    """
+
+    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+
+    discovery_seconds: float = 10.0
+    drain_seconds: float = 10.0
+    use_sudo: bool = True
+    container_label: str | None = "iris.managed=true"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be right."""
+        _check_positive(self.discovery_seconds, "logs.discovery_seconds")
+        if self.drain_seconds < 0:
+            raise ConfigError(f"must be 0 or more, is {self.drain_seconds}", key_path="logs.drain_seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalConfig:
+    """The in-process cluster.
+
+    Attributes:
+        port: where its controller listens on 127.0.0.1. 0: a free port.
+        workers: how many workers it has; each runs one replica of a job at a time per CPU that it offers.
+        cpus_per_worker: what one worker offers. Nothing is enforced: it bounds how many replicas run at the same time.
+    """
+
+    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+
+    port: int = 0
+    workers: int = 4
+    cpus_per_worker: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be right."""
+        _check_port(self.port, "local.port", zero_allowed=True)
+        _check_positive(self.workers, "local.workers")
+        _check_positive(self.cpus_per_worker, "local.cpus_per_worker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """A whole cluster.
+
+    Attributes:
+        mode: where it runs.
+        label_prefix: what sets this cluster apart from others in the project: part of every name and label.
+        gcp: needed in GCP mode, ignored in local mode.
+        controller: the controller and its VM.
+        workers: the groups of worker slices.
+        logs: how logs are landed.
+        local: the in-process cluster.
+    """
+
+    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+
+    mode: Mode = Mode.LOCAL
+    label_prefix: str = "iris"
+    gcp: GcpConfig | None = None
+    controller: ControllerConfig = field(default_factory=ControllerConfig)
+    workers: tuple[WorkerGroupConfig, ...] = ()
+    logs: LogConfig = field(default_factory=LogConfig)
+    local: LocalConfig = field(default_factory=LocalConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be right."""
+        _check_name(self.label_prefix, "label_prefix", _MOST_PREFIX_CHARACTERS)
+        if self.mode is Mode.GCP and self.gcp is None:
+            raise ConfigError("mode is gcp, so the section gcp with project_id and zone is needed", key_path="gcp")
+        names = [group.name for group in self.workers]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise ConfigError(f"two groups are called {name!r}", key_path=f"workers.{index}.name")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the cluster runs in this process."""
+        return self.mode is Mode.LOCAL
+
+    @property
+    def zone(self) -> str:
+        """The Google Cloud zone, empty in local mode."""
+        return self.gcp.zone if self.gcp else ""
+
+    @property
+    def project_id(self) -> str:
+        """The Google Cloud project, empty in local mode."""
+        return self.gcp.project_id if self.gcp else ""

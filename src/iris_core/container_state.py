@@ -1,0 +1,161 @@
+"""What a Docker engine says of containers: values of its JSON. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from iris_core.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KNOWN_OPTIONS: Final = frozenset(
+    {"max-size", "max-file", "mode", "max-buffer-size"}
+)  # others make entries longer, or compress them
+_SIZE: Final = re.compile(r"(\d+)([kKmMgGtT]?)[bB]?")  # decimal units (docker/go-units, FromHumanSize)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerState:
+    """What `inspect` says that matters to the capture of a log.
+
+    Attributes:
+        id: the container's id: another one after it was re-created under the same name.
+        running: whether it runs (also while paused or restarting).
+        started_at: the engine's text for its last start; another one after a restart.
+        finished_at: the engine's text for its last end.
+        exit_code: of its last end.
+        oom_killed: whether the kernel ended it for want of memory.
+        tty: whether it has a terminal: its log then has one stream and no frames.
+        log_driver: the name of its log driver.
+        can_rotate: whether its log may be rotated away while it is read.
+        kept_bytes: how long the engine's log files of it are together at least, where something of it has been rotated away; 0 where that
+            is not known. Only where `can_rotate`.
+    """
+
+    id: str
+    running: bool
+    started_at: str
+    finished_at: str
+    exit_code: int
+    oom_killed: bool
+    tty: bool
+    log_driver: str
+    can_rotate: bool
+    kept_bytes: int
+
+    @property
+    def was_started(self) -> bool:
+        """Whether it ever ran; the engine gives Go's zero time for one that was only created."""
+        return not self.started_at.startswith("0001-")
+
+    @classmethod
+    def from_json(cls, value: object) -> ContainerState:
+        """Read the answer to `inspect`.
+
+        Raises:
+            EngineError: it lacks what must be there.
+        """
+        match value:
+            case {
+                "Id": str(container_id),
+                "State": {
+                    "Status": str(status),
+                    "StartedAt": str(started_at),
+                    "FinishedAt": str(finished_at),
+                    "ExitCode": int(exit_code),
+                    "OOMKilled": bool(oom_killed),
+                },
+                "Config": {"Tty": bool(tty)},
+                "HostConfig": {"LogConfig": {"Type": str(driver), "Config": dict() | None as options}},
+            }:
+                pass
+            case _:
+                raise EngineError(
+                    "The Docker engine's answer to inspect lacks Id, State, Config or HostConfig.LogConfig"
+                )
+        return cls(
+            id=container_id,
+            running=status in {"running", "paused", "restarting"},
+            started_at=started_at,
+            finished_at=finished_at,
+            exit_code=exit_code,
+            oom_killed=oom_killed,
+            tty=tty,
+            log_driver=driver,
+            # Without max-size a json-file log is one file for ever; every other driver rotates, or is not known not to.
+            can_rotate=driver != "json-file" or "max-size" in (options or {}),
+            kept_bytes=_kept_bytes(driver, options or {}),
+        )
+
+
+def _kept_bytes(driver: str, options: Mapping[str, object]) -> int:
+    """By moby's daemon/logger/loggerutils: a file is put aside once it has `max-size`, and the oldest of `max-file` is removed then."""
+    if driver != "json-file" or not _KNOWN_OPTIONS.issuperset(options):
+        return 0
+    size = _SIZE.fullmatch(str(options.get("max-size", "")))
+    count = str(options.get("max-file", "1"))
+    if size is None or not count.isdecimal():
+        return 0
+    unit: int = 1000 ** " kmgt".index(size[2].lower() or " ")
+    return (int(count) - 1) * int(size[1]) * unit
+
+
+def started_again(events: bytes, finished_at: str) -> bool | None:
+    """Whether a container was started after that end and before its removal, by the events of its starts and its removal.
+
+    Args:
+        events: JSON objects, one a line; the last may be cut.
+        finished_at: the engine's text for its end.
+
+    Returns:
+        None while the removal is not among them. What cannot be read counts as a start.
+    """
+    finished = _nanoseconds(finished_at)
+    again = False
+    for line in events.split(b"\n")[:-1]:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return True
+        match event:
+            case {"Action": "destroy"}:
+                return again
+            case {"Action": "start", "timeNano": int(at)}:
+                again = again or at > finished
+            case _:
+                return True
+    return None
+
+
+def _nanoseconds(text: str) -> int:
+    """The engine's text for a time, since 1970; 0 for one that cannot be read."""
+    seconds, _, fraction = text.removesuffix("Z").partition(".")
+    try:
+        whole = int(datetime.fromisoformat(f"{seconds}+00:00").timestamp())
+        return whole * 1_000_000_000 + int(f"{fraction:0<9}")
+    except ValueError:
+        return 0
+
+
+def names_of(value: object) -> frozenset[str]:
+    """The containers' names in the answer to a list.
+
+    Raises:
+        EngineError: it lacks what must be there.
+    """
+    names = []
+    for one in value if isinstance(value, list) else [None]:
+        match one:
+            case {"Names": None}:
+                pass  # one that is half removed
+            case {"Names": [*aliases]} if all(isinstance(alias, str) for alias in aliases):
+                # A name has one slash; `/other/alias` is how a legacy link to another container shows.
+                names += [alias[1:] for alias in aliases if alias.count("/") == 1]
+            case _:
+                raise EngineError("The Docker engine's answer to a list of containers lacks their Names")
+    return frozenset(names)

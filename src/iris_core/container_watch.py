@@ -1,0 +1,98 @@
+"""Which containers of a host bear a label: a state machine like a log source. It lists, then waits for the engine to tell of a change.
+
+What is created between the list and the waiting is seen at the next list, after a minute at most; its log is landed from its beginning.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from iris_core import docker_logs
+from iris_core.backoff import Backoff
+from iris_core.engine_channel import EngineChannel, LostError
+from iris_core.errors import EngineError
+from iris_core.log_events import LogEventKind
+from iris_core.log_protocol import Close, Complained, Found, Note
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from iris_core.log_protocol import Action, Event
+
+_RELIST_SECONDS: Final = 60.0
+_LEAST_SECONDS: Final = (
+    1.0  # from a change to the list that shows it: hosts may make containers faster than one can list them
+)
+
+
+class ContainerWatch:
+    """The containers of one host that bear a label.
+
+    Args:
+        label: `key` or `key=value`.
+        use_sudo: whether docker needs sudo on the host.
+        jitter: gives numbers from 0 to 1, to spread the retries of many.
+
+    Attributes:
+        finished: it wants nothing any more.
+        connected: whether the engine answers at present.
+    """
+
+    def __init__(self, *, label: str, use_sudo: bool, jitter: Callable[[], float]) -> None:
+        self.finished = False
+        self.connected = False
+        self._label = label
+        self._channel = EngineChannel(docker_logs.engine_argv(use_sudo=use_sudo))
+        self._backoff = Backoff(jitter)
+        self._steps = self._run()
+
+    @property
+    def wake_at(self) -> float | None:
+        """When it wants to be `Woken` at the latest, in seconds of the clock that it is told; None: not."""
+        return None if self.finished else self._channel.wake_at
+
+    def begin(self, now: float) -> list[Action]:
+        """Begin; `now` in seconds of a monotonic clock. Returns what to do."""
+        self._channel.now = now
+        next(self._steps)
+        return self._channel.take_actions()
+
+    def receive(self, event: Event, now: float) -> list[Action]:
+        """Be told what happened, and return what to do about it."""
+        if self.finished:
+            return []
+        self._channel.now = now
+        if isinstance(event, Complained):
+            self._channel.complained(event.data)
+            return []
+        self._steps.send(event)
+        return self._channel.take_actions()
+
+    def drain(self, now: float) -> list[Action]:
+        """Finish. Returns what to do."""
+        self._channel.now = now
+        self.finished = True
+        return [Close()]
+
+    def _run(self) -> Generator[None, Event, None]:
+        told = ""
+        while True:
+            self._backoff.attempted(self._channel.now)
+            self._channel.open()
+            seconds = _LEAST_SECONDS
+            try:
+                names = yield from self._channel.names(self._label)
+                self.connected = True
+                self._channel.actions.append(Found(names))
+                yield from self._channel.await_change(self._label, _RELIST_SECONDS)
+                self._backoff.succeeded()
+                told = ""
+            except (LostError, EngineError) as error:
+                self.connected = False
+                seconds = self._backoff.failed(self._channel.now)
+                # A refusal concerns this watch alone; all else is told by the source of the host's main container, which meets it too.
+                if isinstance(error, EngineError) and error.status is not None and told != str(error):
+                    told = str(error)
+                    self._channel.actions.append(Note(LogEventKind.UNREADABLE, {"reason": told}))
+            self._channel.close()
+            yield from self._channel.sleep(seconds, connected=False)

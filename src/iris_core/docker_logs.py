@@ -1,0 +1,67 @@
+"""The one place that composes what iris asks a Docker engine for.
+
+The engine's HTTP API is reached over one exec channel, with no forwarding and with sudo where needed, through
+`docker system dial-stdio`: what the docker client itself uses for ssh:// hosts. Paths carry no API version, so that each engine
+answers in its own. Engine API reference: https://docs.docker.com/reference/api/engine/
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+from urllib.parse import quote, urlencode
+
+ALL: Final = None
+"""For `tail`: every entry that the engine holds."""
+
+
+def engine_argv(*, use_sudo: bool) -> list[str]:
+    """The command that joins its stdin and stdout to the host's Docker engine. `-n`: never ask for a password."""
+    docker = ["docker", "system", "dial-stdio"]
+    return ["sudo", "-n", *docker] if use_sudo else docker
+
+
+def inspect_request(container: str) -> bytes:
+    """Ask for the state and the log settings of a container, by name or id."""
+    return _get(f"/containers/{quote(container, safe='')}/json")
+
+
+def logs_request(container_id: str, *, follow: bool, tail: int | None = ALL) -> bytes:
+    """Ask for the log entries of a container with their timestamps: the last `tail` ones, or all that the engine holds.
+
+    Following and one-shot reading differ in the follow flag only. Timestamps are asked for because they are part of what is landed;
+    no read is ever cut by them (`since` is not used: timestamps are not monotonic in the log's order).
+    """
+    query = {
+        "stdout": "1",
+        "stderr": "1",
+        "timestamps": "1",
+        "follow": "1" if follow else "0",
+        "tail": "all" if tail is ALL else str(tail),
+    }
+    return _get(f"/containers/{quote(container_id, safe='')}/logs?{urlencode(query)}")
+
+
+def list_request(label: str) -> bytes:
+    """Ask for all containers, running or not, that bear a label (`key` or `key=value`)."""
+    query = {"all": "1", "filters": json.dumps({"label": [label]})}
+    return _get(f"/containers/json?{urlencode(query)}")
+
+
+def changes_request(label: str) -> bytes:
+    """Ask to be told of each container that bears a label from now on: an answer that goes on for as long as one listens."""
+    filters = {"type": ["container"], "label": [label], "event": ["create", "start", "rename", "destroy"]}
+    return _get(f"/events?{urlencode({'filters': json.dumps(filters)})}")
+
+
+def starts_request(container_id: str) -> bytes:
+    """Ask for each start of a container, and for its removal, as far as the engine remembers, and from now on.
+
+    It remembers the last 256 events of all containers since it was started (moby's daemon/events).
+    """
+    filters = {"type": ["container"], "container": [container_id], "event": ["start", "destroy"]}
+    return _get(f"/events?{urlencode({'since': '1', 'filters': json.dumps(filters)})}")
+
+
+def _get(target: str) -> bytes:
+    return f"GET {target} HTTP/1.1\r\nHost: docker\r\n\r\n".encode("ascii")

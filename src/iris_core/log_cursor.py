@@ -1,0 +1,214 @@
+"""Where a landed log ends, and how that place is found again in what an engine serves. Pure.
+
+The place is not a timestamp: those are not monotonic in the log's order, and parts of one line share one. It is the last landed lines, as
+many of them as it takes to be unlike any other place, in what has landed and in what may follow: 32, or a whole run or cycle of identical
+lines with what was before it, for the same lines may go on in what follows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CONTEXT_LINES: Final = 32
+"""How many landed lines identify the end at least. 16 held in the trials; more cost nothing and make a chance match less likely still."""
+
+ENOUGH_LINES: Final = 256
+"""Of the landed tail, in which the context must be the only one of its kind: as many as the first read asks the engine for."""
+
+_MODULUS: Final = (1 << 61) - 1
+_BASE: Final = 0x1D8F_35C7_A04B_62E9  # any will do: what it multiplies are hashes that differ from process to process
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of what has landed of one container.
+
+    Attributes:
+        lines: its last lines, oldest first.
+        whole: whether these are all that has landed of the container.
+    """
+
+    lines: tuple[bytes, ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The end of what has landed, as something to look for.
+
+    Attributes:
+        context: hashes of the last landed lines, oldest first.
+        heads: how many of them, from the end, are enough where a log begins with them and those before are rotated away.
+        timestamp: the engine's timestamp of the last landed line.
+        certain: whether what follows cannot look like it, so that it may be looked for in a read of the last so many entries. If not, only
+            a read that begins where the log begins tells.
+    """
+
+    context: tuple[int, ...]
+    heads: frozenset[int]
+    timestamp: str
+    certain: bool
+
+    @classmethod
+    def at_end_of(cls, tail: Tail) -> Anchor | None:
+        """The anchor of a tail; None where nothing has landed."""
+        if not tail.lines:
+            return None
+        hashes = [hash(line) for line in tail.lines]
+        unique = _shortest_unique_end(hashes)
+        length = _certain_length(tail.lines, hashes, unique)
+        context = tuple(hashes[-length:] if length else hashes)
+        return cls(
+            context,
+            _heads(tail.lines, context, unique),
+            timestamp_of(tail.lines[-1]),
+            certain=length is not None,
+        )
+
+
+def tail_suffices(tail: Tail) -> bool:
+    """Whether a tail is long enough to make an anchor that is found at one place only."""
+    if tail.whole:
+        return True
+    if len(tail.lines) < ENOUGH_LINES:
+        return False
+    anchor = Anchor.at_end_of(tail)
+    return anchor is not None and anchor.certain
+
+
+class Seeker:
+    """Looks for an anchor in the lines that an engine serves (Knuth, Morris and Pratt's way: each line is looked at once).
+
+    Args:
+        anchor: what to look for.
+        whole: whether the read begins at the first entry that the engine holds. The lines before it may then have been rotated away, so
+            that part of the context is enough, if that part cannot be found elsewhere.
+    """
+
+    def __init__(self, anchor: Anchor, *, whole: bool) -> None:
+        self._context = anchor.context
+        self._heads = anchor.heads
+        self._fallback = list(_borders(anchor.context))
+        self._matched = 0
+        # Of a whole read: sums that tell whether its first lines, so many as there have been, are the last ones of the context.
+        self._ends = _sums_of_ends(anchor.context) if whole else []
+        self._head_lines = 0
+        self._head_sum = 0
+
+    def find(self, lines: list[bytes]) -> int | None:
+        """Take the next lines; return the index of the first one after the anchor, or None while it has not come."""
+        context, fallback, matched = self._context, self._fallback, self._matched
+        for index, line in enumerate(lines):
+            number = hash(line)
+            while matched and context[matched] != number:
+                matched = fallback[matched - 1]
+            if context[matched] == number:
+                matched += 1
+            if matched == len(context) or (self._head_lines < len(self._ends) and self._ends_at_head(number)):
+                return index + 1
+        self._matched = matched
+        return None
+
+    def _ends_at_head(self, number: int) -> bool:
+        self._head_sum = (self._head_sum * _BASE + number) % _MODULUS
+        self._head_lines += 1
+        return self._head_lines in self._heads and self._head_sum == self._ends[self._head_lines - 1]
+
+
+def timestamp_of(line: bytes) -> str:
+    """The engine's timestamp of a landed line."""
+    return line[: line.index(b" ")].decode("ascii", "replace")
+
+
+def _shortest_unique_end(hashes: list[int]) -> int:
+    """How many of the last numbers it takes to be found only at the end (all of them always do)."""
+    if hashes.count(hashes[-1]) == 1:
+        return 1
+    # The longest stretch that ends elsewhere and equals the end: the Z-function of the reversed numbers.
+    numbers = hashes[::-1]
+    count = len(numbers)
+    longest, left, right = 0, 0, 0
+    z = [0] * count
+    for at in range(1, count):
+        if at < right:
+            z[at] = min(right - at, z[at - left])
+        while at + z[at] < count and numbers[z[at]] == numbers[at + z[at]]:
+            z[at] += 1
+        if at + z[at] > right:
+            left, right = at, at + z[at]
+        longest = max(longest, z[at])
+    return longest + 1
+
+
+def _sums_of_ends(context: tuple[int, ...]) -> list[int]:
+    """For each number of last lines, from 1 to all but one, a sum over them as Rabin and Karp's way of comparing has it."""
+    sums, total, weight = [], 0, 1
+    for number in reversed(context[1:]):
+        total = (total + number * weight) % _MODULUS
+        weight = weight * _BASE % _MODULUS
+        sums.append(total)
+    return sums
+
+
+def _certain_length(lines: tuple[bytes, ...], hashes: list[int], unique: int) -> int | None:
+    """How many of the last lines no others can be taken for, neither landed ones nor those that follow; None if that cannot be said.
+
+    They are unique among the landed ones; they do not end as they begin, so that they cannot overlap with what follows (as the end of a run
+    does, which goes on); and one of them has another timestamp than the last, so that they cannot all come again while the clock stands.
+    """
+    other = _of_another_moment(lines)
+    if other is None:
+        return None
+    certain = None
+    for length, border in enumerate(_borders(hashes[::-1]), 1):
+        if border == 0 and length >= max(unique, other):
+            certain = length
+            if length >= CONTEXT_LINES:
+                break
+    return certain
+
+
+def _heads(lines: tuple[bytes, ...], context: tuple[int, ...], unique: int) -> frozenset[int]:
+    """How many of the last lines are enough to know the end by where a log begins with them.
+
+    They are unique among the landed ones, and do not end as they begin. Where lines may come again with the same timestamp, one of them has
+    another timestamp than the last: else a log that was rotated in the middle of a run would be thought to begin at the run's landed end.
+    """
+    other = _of_another_moment(lines) if lines[-1].split(b" ", 3)[2] == b"P" or _same_moment(lines) else 1
+    if other is None:
+        return frozenset()
+    least = max(unique, other)
+    return frozenset(
+        length for length, border in enumerate(_borders(context[::-1]), 1) if border == 0 and length >= least
+    )
+
+
+def _same_moment(lines: tuple[bytes, ...]) -> bool:
+    """Whether a whole line is followed by one with the same timestamp: the clock is coarse. Parts of one line always share theirs."""
+    for line, following in itertools.pairwise(lines):
+        stamp, _, tag, _ = line.split(b" ", 3)
+        if tag == b"F" and following.startswith(stamp + b" "):
+            return True
+    return False
+
+
+def _of_another_moment(lines: tuple[bytes, ...]) -> int | None:
+    """How many of the last lines it takes to have one of another timestamp than the last; None if all have the same."""
+    stamp = lines[-1][: lines[-1].index(b" ") + 1]
+    return next((length for length, line in enumerate(reversed(lines), 1) if not line.startswith(stamp)), None)
+
+
+def _borders(numbers: Sequence[int]) -> Iterator[int]:
+    """For each place, the length of the longest proper prefix that ends there (Knuth, Morris and Pratt's prefix function)."""
+    lengths: list[int] = []
+    for at, number in enumerate(numbers):
+        length = lengths[at - 1] if at else 0
+        while length and number != numbers[length]:
+            length = lengths[length - 1]
+        lengths.append(length + 1 if at and number == numbers[length] else 0)
+        yield lengths[at]

@@ -1,0 +1,282 @@
+"""The landed file: append-only, locked, private, and its own cursor.
+
+Beside `NAME.txt` lies `NAME.events.jsonl`: one JSON object a line, each with `at`, `event` and `offset` (the size of the landed file when
+it happened). A record with `container` and `from` says from which offset on the landed lines are those of which container; it is written
+before the first of them. Everything else in it is for people (docs/logs.md lists the events).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from iris_core.errors import LogFileError, LogFileLockedError
+from iris_core.log_cursor import Tail, tail_suffices
+from iris_core.log_events import LogEventKind
+from iris_core.log_paths import events_path, make_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_BLOCK_BYTES: Final = 64 * 1024
+_MOST_TAIL_BYTES: Final = 16 * 1024 * 1024  # read back at most; keeps a resume short whatever the size of the file
+_LANDED_LINE: Final = re.compile(rb"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP] ")
+_LINE_HEAD_BYTES: Final = 80  # more than what the pattern matches
+_TORN_HEAD: Final = re.compile(rb"(?:\d[\dT:.Z+-]*(?: [a-z]*(?: [FP]?)?)?)?(?:\0|\Z)")
+_NEW_FILE: Final = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Which container the end of the file belongs to.
+
+    Attributes:
+        container_id: the engine's id of it.
+        offset: where in the file its lines begin, in bytes.
+        started_at: the engine's text for its start, when last seen.
+        instance_id: Google's id of the host's life it ran on.
+        complete: whether it has ended and all of its log has landed.
+        finished_at: the engine's text for that end.
+    """
+
+    container_id: str
+    offset: int
+    started_at: str
+    instance_id: str
+    complete: bool = False
+    finished_at: str = ""
+
+
+class LandedFile:
+    """One landed log, opened for appending by this process alone.
+
+    Args:
+        path: the file; it and its directories are made (0600 and 0700) if they are missing. What is there is continued, after a torn last
+            line (of a process that was killed in the middle of a write) has been cut off.
+
+    Raises:
+        LogFileLockedError: another process has it open.
+        LogFileError: it cannot be written, or holds something that iris did not land.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._events_path = events_path(path)
+        self._fd = -1
+        self._torn = False  # a write failed in the middle, and what it wrote could not be cut off
+        try:
+            make_private(path.parent)
+            self._fd = os.open(path, os.O_RDWR | _NEW_FILE, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.size = os.fstat(self._fd).st_size
+            self.life = self._continue()
+        except BlockingIOError:
+            self.close()
+            raise LogFileLockedError(
+                f"Another process captures into {path}. Stop it, or choose another directory.", path=path
+            ) from None
+        except OSError as error:
+            self.close()
+            raise _unwritable(path, error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, data: bytes) -> None:
+        """Append whole lines: all of them, or none.
+
+        Raises:
+            LogFileError: they could not be written (no space, say); the file is as it was before.
+        """
+        view = memoryview(data)
+        try:
+            if self._torn:
+                os.ftruncate(self._fd, self.size)
+            self._torn = True
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self.size)
+                self._torn = False
+            raise _unwritable(self.path, error) from error
+        self._torn = False
+        self.size += len(data)
+
+    def tail(self) -> Tail:
+        """The end of what has landed of the present container, long enough to find it again in the engine's log.
+
+        Raises:
+            LogFileError: the file could not be read.
+        """
+        first = self.life.offset if self.life else 0
+        least = 0
+        while True:
+            least = min(max(_BLOCK_BYTES, least * 4), _MOST_TAIL_BYTES)
+            begin = max(first, self.size - least)
+            try:
+                data = os.pread(self._fd, self.size - begin, begin)
+            except OSError as error:
+                raise LogFileError(
+                    f"Cannot read {self.path}: {error.strerror}. Nothing was changed.", path=self.path
+                ) from error
+            if begin > first:
+                data = data[data.find(b"\n") + 1 :]  # its first line is cut
+            # Not splitlines(): it takes a carriage return for an end, too.
+            tail = Tail(tuple(line + b"\n" for line in data.split(b"\n")[:-1]), whole=begin == first)
+            if tail_suffices(tail) or least == _MOST_TAIL_BYTES:
+                return tail
+
+    def begin_life(self, event: Mapping[str, object], *, container_id: str, started_at: str, instance_id: str) -> None:
+        """Record whose lines follow: another container's, from here on, or those of another start of the same one.
+
+        Raises:
+            LogFileError: it could not be written; nothing of the new container may be landed then.
+        """
+        same = self.life is not None and self.life.container_id == container_id
+        life = Life(container_id, self.life.offset if same and self.life else self.size, started_at, instance_id)
+        self.note(
+            {**event, "container": container_id, "from": life.offset, "started_at": started_at, "instance": instance_id}
+        )
+        self.life = life
+
+    def note(self, event: Mapping[str, object]) -> None:
+        """Append one event to the file of the events.
+
+        Raises:
+            LogFileError: it could not be written.
+        """
+        line = json.dumps({**event, "offset": self.size}, separators=(",", ":")).encode() + b"\n"
+        path = self._events_path
+        try:
+            fd = os.open(path, os.O_WRONLY | _NEW_FILE, 0o600)
+            try:
+                before = os.fstat(fd).st_size
+                if os.write(fd, line) != len(line):
+                    os.ftruncate(fd, before)
+                    raise _unwritable(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    def close(self) -> None:
+        """Close the file and give up its lock. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _continue(self) -> Life | None:
+        """Cut off what a killed process or a power cut left behind the last whole line, and behind the last whole event."""
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            raise LogFileError(f"{self.path} is not a file. Choose another directory.", path=self.path)
+        end = self._landed_end()
+        life = self._last_life(end)
+        if life is None and self.size:
+            raise LogFileError(
+                f"{self._events_path} does not say which container the lines of {self.path} are from. Move both away, or choose "
+                "another directory.",
+                path=self.path,
+            )
+        torn = os.pread(self._fd, _LINE_HEAD_BYTES, end)
+        if not (_LANDED_LINE.match(torn) or _TORN_HEAD.match(torn)):
+            raise LogFileError(
+                f"{self.path} holds something that iris did not land, {end} bytes from its beginning. Move it away, or choose "
+                "another directory.",
+                path=self.path,
+            )
+        if torn:
+            os.ftruncate(self._fd, end)
+            self.size = end
+        self._cut_torn_event()
+        return life
+
+    def _landed_end(self) -> int:
+        """Where the last whole landed line ends; 0 if there is none."""
+        end, block = self.size, _BLOCK_BYTES
+        while end > 0:
+            begin = max(0, end - block)
+            found = _end_of_last_landed_line(os.pread(self._fd, end - begin, begin))
+            if found or begin == 0:
+                return begin + found if found else 0
+            # What is left of the block may be the end of a line that begins before it.
+            end, block = begin + block // 2, _MOST_TAIL_BYTES
+        return 0
+
+    def _last_life(self, end: int) -> Life | None:
+        complete, finished_at = False, ""
+        lines = _lines_backwards(self._events_path)
+        next(lines, None)  # what follows the last newline: nothing, or a torn event
+        for line in lines:
+            try:
+                match json.loads(line):
+                    case {"event": LogEventKind.EXITED.value, "offset": int(offset), **details}:
+                        complete = offset <= end  # else a power cut took what had landed then
+                        finished_at = str(details.get("finished_at", ""))
+                    case {
+                        "container": str(container_id),
+                        "from": int(offset),
+                        "started_at": str(started_at),
+                        "instance": str(instance_id),
+                    }:
+                        return Life(container_id, min(offset, end), started_at, instance_id, complete, finished_at)
+            except ValueError:
+                continue  # not of iris
+        return None
+
+    def _cut_torn_event(self) -> None:
+        with suppress(FileNotFoundError):
+            fd = os.open(self._events_path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                size = os.fstat(fd).st_size
+                tail = os.pread(fd, _BLOCK_BYTES, max(0, size - _BLOCK_BYTES))
+                os.ftruncate(fd, size - len(tail) + tail.rfind(b"\n") + 1)
+            finally:
+                os.close(fd)
+
+
+def _end_of_last_landed_line(data: bytes) -> int:
+    end = len(data)
+    while end > 0:
+        end = data.rfind(b"\n", 0, end) + 1
+        start = data.rfind(b"\n", 0, end - 1) + 1 if end else 0
+        if end and _LANDED_LINE.match(data, start, end):
+            return end
+        end = start
+    return 0
+
+
+def _lines_backwards(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            rest = b""
+            while end > 0:
+                begin = max(0, end - _BLOCK_BYTES)
+                file.seek(begin)
+                lines = (file.read(end - begin) + rest).split(b"\n")
+                rest, end = lines[0], begin
+                yield from reversed(lines[1:])
+            yield rest
+    except FileNotFoundError:
+        return
+
+
+def _unwritable(path: Path, error: OSError) -> LogFileError:
+    if error.errno == errno.ELOOP:
+        return LogFileError(
+            f"{error.filename or path} is a symbolic link, and iris writes through none. Move it away, or choose another directory.",
+            path=path,
+        )
+    return LogFileError(
+        f"Cannot write {path}: {error.strerror or error}. What has landed is whole; make room or give access, and it goes on.",
+        path=path,
+    )

@@ -1,0 +1,280 @@
+"""Drives log sources: carries what they want done to the shell and the landed files, and what happens back to them.
+
+`LogPump.step` is finite, and everything of a source happens in it, on the one thread that calls it. The shell's threads only leave bytes
+in a source's inbox, bounded: a source that is behind (a slow disk, a full one) stops its process's output on the host.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+from iris_core.container_watch import ContainerWatch
+from iris_core.errors import LogFileError
+from iris_core.landing import Landing
+from iris_core.log_events import LogEventKind
+from iris_core.log_protocol import Close, Found, Open, Send, Woken
+from iris_core.log_source import LogSource
+from iris_core.process_inbox import ProcessInbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from iris_core.log_events import LogEvent
+    from iris_core.log_file import LandedFile
+    from iris_core.log_protocol import Action, Event
+    from iris_core.model import Host
+    from iris_core.ports.clock import Clock
+    from iris_core.ports.remote_shell import RemoteShell
+
+_STALL_SECONDS: Final = 1.0  # before a landed file that could not be written is tried again
+
+
+class Machine(Protocol):
+    """What the pump drives: a `LogSource`, or a `ContainerWatch`."""
+
+    finished: bool
+    connected: bool
+
+    @property
+    def wake_at(self) -> float | None:
+        """When it wants to be `Woken` at the latest; None: not."""
+        ...
+
+    def begin(self, now: float) -> list[Action]:
+        """Begin, and return what to do."""
+        ...
+
+    def receive(self, event: Event, now: float) -> list[Action]:
+        """Be told what happened, and return what to do."""
+        ...
+
+    def drain(self, now: float) -> list[Action]:
+        """Finish soon, and return what to do."""
+        ...
+
+
+class CaptureSlot:
+    """One machine with its host, its process and its landing. Made by the pump, and only for reading elsewhere.
+
+    Attributes:
+        host: where it is.
+        machine: what decides.
+        done: it has finished or was given up; its file is closed.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        machine: Machine,
+        landing: Landing,
+        on_mail: Callable[[CaptureSlot], None],
+        on_found: Callable[[frozenset[str]], None] | None = None,
+    ) -> None:
+        self.host = host
+        self.machine = machine
+        self.landing = landing
+        self.inbox = ProcessInbox(lambda: on_mail(self))
+        self.on_found = on_found
+        self.done = False
+        self.pending: deque[Action] = deque()
+        self.stalled_until: float | None = None
+        self.give_up_at: float | None = None
+        self.timer_at: float | None = None
+
+    @property
+    def lines_landed(self) -> int:
+        """Since it began."""
+        return self.landing.lines_landed
+
+
+class LogPump:
+    """Any number of sources, and the step that moves them all on.
+
+    Every method is for the one thread that calls `step`; only `wake` is for any.
+
+    Args:
+        shell: reaches the hosts.
+        clock: tells the time.
+        on_event: hears of every event; must be quick.
+        jitter: gives numbers from 0 to 1, to spread retries.
+
+    Attributes:
+        wake: set when there is something for `step` to do.
+        slots: the sources that are not done.
+    """
+
+    def __init__(
+        self,
+        shell: RemoteShell,
+        clock: Clock,
+        on_event: Callable[[LogEvent], None],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.wake = threading.Event()
+        self.slots: list[CaptureSlot] = []
+        self._shell = shell
+        self._clock = clock
+        self._on_event = on_event
+        self._jitter = jitter
+        self._ready: deque[CaptureSlot] = deque()
+        self._timers: list[tuple[float, int, CaptureSlot]] = []
+        self._timer_number = 0
+
+    def add(self, name: str, host: Host, container: str, file: LandedFile, *, use_sudo: bool) -> CaptureSlot:
+        """Begin to capture a container's log into a file, which the pump closes when it is done."""
+        source = LogSource(container=container, use_sudo=use_sudo, life=file.life, jitter=self._jitter)
+        return self._begin(name, host, source, file)
+
+    def watch(
+        self, host: Host, label: str, on_found: Callable[[frozenset[str]], None], *, use_sudo: bool
+    ) -> CaptureSlot:
+        """Begin to watch which containers of a host bear a label; `on_found` is told their names, in `step`."""
+        machine = ContainerWatch(label=label, use_sudo=use_sudo, jitter=self._jitter)
+        return self._begin(f"{host.name}: containers", host, machine, None, on_found)
+
+    def _begin(
+        self,
+        name: str,
+        host: Host,
+        machine: Machine,
+        file: LandedFile | None,
+        on_found: Callable[[frozenset[str]], None] | None = None,
+    ) -> CaptureSlot:
+        landing = Landing(name, host, file, self._clock, self._on_event)
+        slot = CaptureSlot(host, machine, landing, self._mail, on_found)
+        self.slots.append(slot)
+        self._perform(slot, slot.machine.begin(self._clock.monotonic()))
+        return slot
+
+    def drain(self, slots: Iterable[CaptureSlot], seconds: float) -> None:
+        """Have sources take what their engines hold now, and finish; after `seconds` they are given up."""
+        for slot in list(slots):
+            if not slot.done and slot.give_up_at is None:
+                now = self._clock.monotonic()
+                slot.give_up_at = now + seconds
+                if (
+                    slot.stalled_until is None
+                ):  # else what it wants done is not done yet, and it must be told nothing before
+                    self._perform(slot, slot.machine.drain(now))
+                self._set_timer(slot)
+
+    def run_until_done(self) -> None:
+        """Step until no source is left; for when all of them have been told to finish."""
+        while self.slots:
+            seconds = self.step()
+            if self.slots:
+                self._clock.wait(self.wake, seconds)
+
+    def _mail(self, slot: CaptureSlot) -> None:
+        """There is something in a source's inbox (on any thread)."""
+        self._ready.append(slot)
+        self.wake.set()
+
+    def step(self) -> float | None:
+        """Do all that is to be done now; return in how many seconds there is more if nothing happens, None for never."""
+        self.wake.clear()
+        for _ in range(len(self._ready)):
+            self._take_inbox(self._ready.popleft())
+        now = self._clock.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            _, _, slot = heapq.heappop(self._timers)
+            slot.timer_at = None
+            if not slot.done:
+                self._on_time(slot, now)
+        if self._ready:
+            return 0.0
+        return max(0.0, self._timers[0][0] - self._clock.monotonic()) if self._timers else None
+
+    def _take_inbox(self, slot: CaptureSlot) -> None:
+        if slot.stalled_until is not None and not slot.done:
+            slot.inbox.leave()
+            return
+        events = slot.inbox.take()
+        while not slot.done and (event := slot.inbox.first_of(events)) is not None:
+            self._perform(slot, slot.machine.receive(event, self._clock.monotonic()))
+            if slot.stalled_until is not None:
+                slot.inbox.put_back(events)
+                return
+
+    def _on_time(self, slot: CaptureSlot, now: float) -> None:
+        if slot.give_up_at is not None and now >= slot.give_up_at:
+            self._give_up(slot)
+        elif slot.stalled_until is not None:
+            if now >= slot.stalled_until:
+                slot.stalled_until = None
+                self._perform(slot, [])
+                if slot.stalled_until is None:
+                    if slot.give_up_at is not None:
+                        self._perform(slot, slot.machine.drain(now))
+                    self._take_inbox(slot)
+        elif slot.machine.wake_at is not None and now >= slot.machine.wake_at:
+            self._perform(slot, slot.machine.receive(Woken(), now))
+        self._set_timer(slot)
+
+    def _set_timer(self, slot: CaptureSlot) -> None:
+        if slot.done:
+            return
+        wake_at = slot.machine.wake_at if slot.stalled_until is None else slot.stalled_until
+        if slot.give_up_at is not None:
+            wake_at = slot.give_up_at if wake_at is None else min(wake_at, slot.give_up_at)
+        # A timer that is too early is set anew when it comes: cheaper than one for every piece of output.
+        if wake_at is not None and (slot.timer_at is None or wake_at < slot.timer_at):
+            slot.timer_at = wake_at
+            self._timer_number += 1
+            heapq.heappush(self._timers, (wake_at, self._timer_number, slot))
+            self.wake.set()
+
+    def _perform(self, slot: CaptureSlot, actions: list[Action]) -> None:
+        slot.pending.extend(actions)
+        while slot.pending and slot.stalled_until is None:
+            try:
+                answer = self._act(slot, slot.pending[0])
+            except LogFileError as error:
+                slot.stalled_until = self._clock.monotonic() + _STALL_SECONDS
+                slot.landing.failed(error)
+                break
+            slot.pending.popleft()
+            if answer is not None:
+                slot.pending.extend(slot.machine.receive(answer, self._clock.monotonic()))
+        if slot.machine.finished and not slot.pending:
+            self._finish(slot)
+        self._set_timer(slot)
+
+    def _act(self, slot: CaptureSlot, action: Action) -> Event | None:
+        match action:
+            case Send(data):
+                slot.inbox.write(data)
+            case Open(argv):
+                slot.inbox.open(self._shell, slot.host, argv)
+            case Close():
+                slot.inbox.close()
+            case Found(names):
+                if slot.on_found is not None:
+                    slot.on_found(names)
+            case _:
+                return slot.landing.act(action)
+        return None
+
+    def _give_up(self, slot: CaptureSlot) -> None:
+        reason = "the landed file cannot be written" if slot.stalled_until is not None else "the time ran out"
+        if not slot.machine.connected:
+            reason = "the host's Docker engine could not be reached"
+        self.tell(slot, LogEventKind.NOT_DRAINED, {"reason": reason})
+        self._finish(slot)
+
+    def tell(self, slot: CaptureSlot, kind: LogEventKind, details: dict[str, object]) -> None:
+        """Record an event of a source, as well as can be, and tell of it."""
+        slot.landing.tell(kind, details)
+
+    def _finish(self, slot: CaptureSlot) -> None:
+        if slot.done:
+            return
+        slot.done = True
+        slot.inbox.close()
+        slot.pending.clear()
+        slot.landing.close()
+        self.slots.remove(slot)

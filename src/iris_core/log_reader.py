@@ -1,0 +1,51 @@
+"""Reading landed logs back: the plain text, byte for byte as `docker logs` would have given it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from iris_core.engine_api import payload_of
+from iris_core.errors import LogFileError
+from iris_core.log_paths import events_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_STDERR: Final = b"stderr"
+
+
+def landed_sources(output_dir: Path) -> dict[str, Path]:
+    """The landed logs below a directory, by source name (`controller-logs`, `workers/{slice}-w0` …), sorted.
+
+    Raises:
+        LogFileError: there is no such directory.
+    """
+    if not output_dir.is_dir():
+        raise LogFileError(f"{output_dir} is not a directory: name one that iris has landed logs in.", path=output_dir)
+    return {
+        str(path.relative_to(output_dir).with_suffix("")): path
+        for path in sorted(output_dir.rglob("*.txt"))
+        if events_path(path).exists()
+    }
+
+
+def read_payloads(path: Path) -> Iterator[tuple[bool, bytes]]:
+    """What a container wrote, entry by entry: whether it wrote it on standard error, and its bytes.
+
+    A last line that is being written at this moment is left out.
+
+    Raises:
+        LogFileError: the file cannot be read, or a line of it is not a landed one.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return
+                parts = line.split(b" ", 3)
+                if len(parts) != 4:  # noqa: PLR2004 - timestamp, stream, tag, payload
+                    raise LogFileError(f"{path}:{number}: this is not a line that iris has landed.", path=path)
+                yield parts[1] == _STDERR, payload_of(line)
+    except OSError as error:
+        raise LogFileError(f"Cannot read {path}: {error.strerror or error}.", path=path) from error

@@ -1,0 +1,134 @@
+"""How what an engine holds of a log is read, after what has landed of it: SNAPSHOTs and follows, as steps of a source. No I/O."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+from iris_core import docker_logs
+from iris_core.engine_channel import Outcome
+from iris_core.log_cursor import timestamp_of
+from iris_core.log_events import LogEventKind
+from iris_core.log_head import Head
+from iris_core.log_protocol import Land
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from iris_core.container_state import ContainerState
+    from iris_core.engine_channel import EngineChannel
+    from iris_core.log_protocol import Event
+
+# Seconds.
+_FIRST_SILENCE: Final = 5.0  # of a follow, before a SNAPSHOT checks it; doubled while that finds nothing
+_MOST_SILENCE: Final = 60.0
+_SHORT_FOLLOW: Final = 0.25  # the least time from one follow to the next
+
+_TAILS: Final = (256, 2048, 16_384, 131_072, 1_048_576, docker_logs.ALL)
+
+
+class Tell(Protocol):
+    """Tells of an event."""
+
+    def __call__(self, kind: LogEventKind, **details: object) -> None:
+        """Tell of it."""
+        ...
+
+
+class LogReading:
+    """Reads what is new of one container's log and has it landed.
+
+    Args:
+        channel: to the engine.
+        tell: tells of holes.
+
+    Attributes:
+        lines_landed: since it began.
+        last_line_at: when, in seconds of the channel's clock.
+    """
+
+    def __init__(self, channel: EngineChannel, tell: Tell) -> None:
+        self.lines_landed = 0
+        self.last_line_at = 0.0
+        self._channel = channel
+        self._tell = tell
+        self._silence = _FIRST_SILENCE
+        self._follow_tail = 0  # index in _TAILS
+
+    def begin_life(self) -> None:
+        """The log is another one from now on, or another start's."""
+        self._follow_tail = 0
+
+    def snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
+        """Land all that the engine holds after the last landed entry; returns how many lines."""
+        anchor = yield from self._channel.anchor()
+        if anchor is None:
+            return (yield from self._first_snapshot(state))
+        skip_to_all = not anchor.certain
+        for tail in _TAILS:
+            if skip_to_all and tail is not docker_logs.ALL:
+                continue
+            outcome = yield from self._channel.read(state, anchor, self._land, tail=tail)
+            if outcome.found:
+                return outcome.landed
+            # Fewer than were asked for: that was all there is. Asked for as all, a match needs less context.
+            skip_to_all = tail is not docker_logs.ALL and outcome.served < tail
+        land = partial(self._land_after_gap, anchor.timestamp, Outcome())
+        outcome = yield from self._channel.read(state, None, land, tail=docker_logs.ALL)
+        return outcome.landed
+
+    def follow(self, state: ContainerState) -> Generator[None, Event, None]:
+        """Land what comes, until the follow ends, falls silent, or proves to have begun too late."""
+        before = self._channel.now
+        silence = self._silence
+        self._silence = min(_MOST_SILENCE, silence * 2)
+        anchor = yield from self._channel.anchor()
+        tail = _TAILS[self._follow_tail] if anchor and anchor.certain else docker_logs.ALL
+        outcome = yield from self._channel.read(state, anchor, self._land, tail=tail, follow_seconds=silence)
+        if outcome.complete:
+            if self._channel.now - before < _SHORT_FOLLOW:
+                yield from self._channel.sleep(_SHORT_FOLLOW, connected=True)
+            return
+        if outcome.found:
+            self._follow_tail = 0
+        elif outcome.served:
+            self._follow_tail = min(self._follow_tail + 1, len(_TAILS) - 2)
+        # A follow that goes on cannot be called off within its channel.
+        self._channel.close()
+        self._channel.open()
+
+    def _first_snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
+        if not state.can_rotate:
+            outcome = yield from self._channel.read(state, None, self._land, tail=docker_logs.ALL)
+            return outcome.landed
+        head = Head(state.kept_bytes)
+        outcome = yield from self._channel.read(state, None, partial(self._land_head, head), tail=docker_logs.ALL)
+        if lines := head.take():
+            self._land(lines)
+        return outcome.landed
+
+    def _land_head(self, head: Head, lines: list[bytes]) -> None:
+        if head.unverified:
+            self._land(lines)
+            return
+        if head.add(lines):
+            lines = head.take()
+            self._tell(LogEventKind.UNVERIFIED_HEAD, before=timestamp_of(lines[0]))
+            self._land(lines)
+
+    def _land_after_gap(self, after: str, progress: Outcome, lines: list[bytes]) -> None:
+        if not progress.landed:
+            self._tell(
+                LogEventKind.GAP,
+                after=after,
+                before=timestamp_of(lines[0]),
+                reason="the engine no longer holds the last landed line: its log was rotated or cut",
+            )
+        progress.landed += len(lines)
+        self._land(lines)
+
+    def _land(self, lines: list[bytes]) -> None:
+        self._channel.actions.append(Land(b"".join(lines), len(lines)))
+        self.lines_landed += len(lines)
+        self.last_line_at = self._channel.now
+        self._silence = _FIRST_SILENCE

@@ -1,0 +1,61 @@
+"""What to do about the hosts that discovery finds: a pure decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from iris_core.model import VmPhase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from iris_core.model import ControllerVm, Host, Slice
+
+_WORTH_STARTING: Final = frozenset({VmPhase.PENDING, VmPhase.READY})
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from one look at the inventory.
+
+    Attributes:
+        start: hosts whose logs are to be captured from now on.
+        retire: names of captured hosts that are no longer there, or are there as another machine.
+    """
+
+    start: tuple[Host, ...]
+    retire: tuple[str, ...]
+
+
+def decide(captured: Mapping[str, Host], slices: Iterable[Slice], controller: ControllerVm | None) -> Decision:
+    """Compare what is captured with what is there.
+
+    A host is captured from the moment it has an address, ready or not: trying is what tells when it is. A host of a stopped or preempted
+    slice is not begun with, but once begun with it is kept until it is gone: its last lines may still be had. A host that is there under
+    the same name with another id or address is another machine: the old one is retired, and the new one is started the next time.
+
+    Args:
+        captured: the hosts that are captured now, by name.
+        slices: all slices of the cluster.
+        controller: its controller; None if there is none.
+    """
+    there: dict[str, Host] = {}
+    fresh: dict[str, Host] = {}
+    machines = [(one.hosts, one.phase) for one in slices]
+    if controller is not None:
+        machines.append(((controller.host,), controller.phase))
+    for hosts, phase in machines:
+        for host in hosts:
+            if host.address:
+                there[host.name] = host
+                if phase in _WORTH_STARTING:
+                    fresh[host.name] = host
+    return Decision(
+        start=tuple(host for name, host in fresh.items() if name not in captured),
+        retire=tuple(name for name, host in captured.items() if not _same_machine(host, there.get(name))),
+    )
+
+
+def _same_machine(host: Host, other: Host | None) -> bool:
+    return other is not None and (host.instance_id, host.address) == (other.instance_id, other.address)

@@ -1,0 +1,206 @@
+"""What every `VmInventory` must do.
+
+A case is one context manager that yields an `InventoryCase`: an inventory of an empty cluster, closed and cleaned up by the case.
+Add yours to `CASES`; give it the mark `lab` if it needs the lab.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.lab.cloud import PROJECT, ZONE
+from tests.lab.gcloud_api import GcloudApi
+
+from iris_adapters.fakes import FakeInventory
+from iris_adapters.gcloud.command import GcloudCommand
+from iris_adapters.gcloud.inventory import GcloudInventory
+from iris_adapters.local.inventory import LocalInventory
+from iris_adapters.system_clock import SystemClock
+from iris_core.config import ClusterConfig, GcpConfig, Mode, WorkerGroupConfig
+from iris_core.model import ControllerVm, HostRole, VmPhase, controller_name
+from iris_core.ports.vm_inventory import VmInventory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GROUP = WorkerGroupConfig(name="tpu", accelerator_type="v5litepod-16", runtime_version="v2-alpha-tpuv5-lite")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InventoryCase:
+    """One implementation under test.
+
+    Attributes:
+        inventory: it knows an empty cluster.
+        label_prefix: of that cluster.
+        group: what slices can be created of; None where there can be none (local mode).
+    """
+
+    inventory: VmInventory
+    label_prefix: str
+    group: WorkerGroupConfig | None = GROUP
+
+
+@contextmanager
+def fake_case() -> Iterator[InventoryCase]:
+    yield InventoryCase(inventory=FakeInventory(label_prefix="ctr"), label_prefix="ctr")
+
+
+class _StandInController:
+    """What local mode starts, without threads and sockets; the real one has integration tests."""
+
+    port = 10000
+    token = "token"
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+@contextmanager
+def local_case() -> Iterator[InventoryCase]:
+    inventory = LocalInventory("ctr", _StandInController)
+    yield InventoryCase(inventory=inventory, label_prefix="ctr", group=None)
+    inventory.close()
+
+
+@contextmanager
+def gcloud_case() -> Iterator[InventoryCase]:
+    gcp = GcpConfig(project_id=PROJECT, zone=ZONE)
+    config = ClusterConfig(mode=Mode.GCP, label_prefix="ctr", gcp=gcp)
+    with tempfile.TemporaryDirectory() as directory, GcloudApi(Path(directory)) as api:
+        clock = SystemClock()
+        gcloud = GcloudCommand(PROJECT, clock, environment=api.environment)
+        inventory = GcloudInventory(config, gcloud, clock, ssh_public_key=lambda: "ssh-ed25519 AAAA", ssh_user="joe")
+        yield InventoryCase(inventory=inventory, label_prefix="ctr")
+        inventory.close()
+
+
+CASES = [
+    pytest.param(fake_case, id="fake"),
+    pytest.param(local_case, id="local"),
+    pytest.param(gcloud_case, id="gcloud", marks=pytest.mark.lab),
+]
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Iterator[InventoryCase]:
+    with request.param() as made:
+        assert isinstance(made, InventoryCase)
+        assert isinstance(made.inventory, VmInventory)
+        yield made
+
+
+@pytest.fixture
+def inventory(case: InventoryCase) -> VmInventory:
+    return case.inventory
+
+
+@pytest.fixture
+def group(case: InventoryCase) -> WorkerGroupConfig:
+    if case.group is None:
+        pytest.skip("this inventory has no slices")
+    return case.group
+
+
+def found(inventory: VmInventory) -> ControllerVm:
+    controller = inventory.find_controller()
+    assert controller is not None
+    return controller
+
+
+def test_an_empty_cluster_has_nothing(inventory: VmInventory) -> None:
+    """Nothing there is an answer: None, and an empty sequence."""
+    assert inventory.find_controller() is None
+    assert list(inventory.list_slices()) == []
+
+
+def test_an_ensured_controller_is_found(case: InventoryCase) -> None:
+    """What ensure_controller returns is what find_controller finds, under the specified name."""
+    ensured = case.inventory.ensure_controller()
+    again = found(case.inventory)
+
+    assert ensured.name == again.name == controller_name(case.label_prefix)
+    assert again.host.role is HostRole.CONTROLLER
+    assert again.host.instance_id == ensured.host.instance_id
+    assert 1 <= again.port <= 65535
+    assert again.phase in (VmPhase.PENDING, VmPhase.READY)
+
+
+def test_ensuring_twice_makes_one_controller(inventory: VmInventory) -> None:
+    """A second ensure_controller finds the first one's controller."""
+    first = inventory.ensure_controller()
+    second = inventory.ensure_controller()
+
+    assert (second.name, second.host.instance_id) == (first.name, first.host.instance_id)
+
+
+def test_a_deleted_controller_is_gone(inventory: VmInventory) -> None:
+    """When delete has returned, find_controller finds nothing; deleting again succeeds."""
+    controller = inventory.ensure_controller()
+
+    inventory.delete(controller)
+    assert inventory.find_controller() is None
+    inventory.delete(controller)
+
+
+def test_a_controller_can_be_made_anew(inventory: VmInventory) -> None:
+    """After a deletion, ensure_controller makes another one: another life of the same name."""
+    first = inventory.ensure_controller()
+    inventory.delete(first)
+
+    second = inventory.ensure_controller()
+
+    assert second.name == first.name
+    assert found(inventory).name == second.name
+
+
+def test_a_created_slice_is_listed(case: InventoryCase, group: WorkerGroupConfig) -> None:
+    """The list has the slice that create_slice returned, named and grouped as specified."""
+    created = case.inventory.create_slice(group)
+
+    (listed,) = case.inventory.list_slices()
+
+    assert listed.name == created.name
+    assert listed.name.startswith(f"{case.label_prefix}-{group.name}-")
+    assert listed.group == group.name
+    assert listed.instance_id == created.instance_id
+    assert [host.worker_index for host in listed.hosts] == list(range(len(listed.hosts)))
+    for host in listed.hosts:
+        assert (host.name, host.slice_name) == (f"{listed.name}-w{host.worker_index}", listed.name)
+        assert host.role is HostRole.WORKER
+
+
+def test_every_created_slice_is_another(inventory: VmInventory, group: WorkerGroupConfig) -> None:
+    """Two slices of a group, created right after one another, have names of their own."""
+    names = {inventory.create_slice(group).name for _ in range(2)}
+
+    assert {slice_.name for slice_ in inventory.list_slices()} == names
+    assert len(names) == 2
+
+
+def test_a_deleted_slice_is_gone_and_others_stay(inventory: VmInventory, group: WorkerGroupConfig) -> None:
+    """When delete has returned, the list lacks that slice and nothing else; deleting again succeeds."""
+    gone, kept = inventory.create_slice(group), inventory.create_slice(group)
+
+    inventory.delete(gone)
+    assert [slice_.name for slice_ in inventory.list_slices()] == [kept.name]
+    inventory.delete(gone)
+    assert [slice_.name for slice_ in inventory.list_slices()] == [kept.name]
+
+
+def test_the_controller_is_no_slice(inventory: VmInventory) -> None:
+    """A controller is never listed among the slices."""
+    inventory.ensure_controller()
+
+    assert list(inventory.list_slices()) == []
+
+
+def test_close_is_idempotent(inventory: VmInventory) -> None:
+    """Closing twice is as good as once."""
+    inventory.close()
+    inventory.close()

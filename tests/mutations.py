@@ -1,0 +1,249 @@
+"""Breaks the log capture on purpose, in copies of the source, and checks that the tests notice: `just mutations`.
+
+Each mutation is a mistake that somebody might make, or did: the tests named beside it must fail with it, and pass without.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent
+WORKERS: Final = 2
+PASSED: Final = 0
+FAILED: Final = 1  # pytest's status for failed tests; others mean that they could not be run
+CORE: Final = "tests/unit/core"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A mistake: in each file of `edits`, the first text (found once there) becomes the second."""
+
+    name: str
+    tests: str
+    edits: tuple[tuple[str, str, str], ...]
+
+
+def one(name: str, tests: str, file: str, old: str, new: str) -> Mutation:
+    return Mutation(name, tests, ((file, old, new),))
+
+
+ENDED: Final = """            case Ended():
+                raise LostError(self._why(event))
+            case _:
+                return None
+"""
+SILENT: Final = """                raise LostError(f"the Docker engine fell silent for {REPLY_SECONDS:.0f} s in the middle of an answer")
+"""
+COMPLETE: Final = """                outcome.complete = True
+                return outcome
+"""
+
+MUTATIONS: Final = (
+    one(
+        "a timestamp cursor instead of the anchor",
+        "test_capture.py",
+        "engine_channel.py",
+        "            if seeker is not None and not outcome.found:\n",
+        "            if anchor is not None:\n"
+        "                outcome.found = True\n"
+        "                lines = [line for line in lines if line[: line.index(b' ')].decode() > anchor.timestamp]\n"
+        "            if seeker is not None and not outcome.found:\n",
+    ),
+    Mutation(
+        "a connection that ends counts as the end of the answer",
+        "test_capture.py",
+        (
+            ("engine_channel.py", ENDED, "            case _:\n                return None\n"),
+            ("engine_channel.py", SILENT, COMPLETE),
+        ),
+    ),
+    Mutation(
+        "exit status 0 counts as the end of the answer",
+        "test_capture.py",
+        (
+            ("engine_channel.py", ENDED, ENDED.replace("Ended()", "Ended(status) if status != 0")),
+            ("engine_channel.py", SILENT, COMPLETE),
+        ),
+    ),
+    one(
+        "any last chunk proves the end",
+        "test_engine_api.py",
+        "engine_api.py",
+        "            if size == 0:\n",
+        "            pieces.append(buffer[head_end + 2 : end])\n            if position == len(buffer):\n",
+    ),
+    one(
+        "a torn tail is not cut",
+        "test_capture.py test_log_file.py",
+        "log_file.py",
+        "        if torn:\n            os.ftruncate(self._fd, end)\n",
+        "        if not torn:\n            os.ftruncate(self._fd, end)\n",
+    ),
+    one("a torn event is not cut", "test_log_file.py", "log_file.py", "        self._cut_torn_event()\n", ""),
+    one(
+        "the last line alone is the anchor",
+        "test_capture.py",
+        "log_cursor.py",
+        "tuple(hashes[-length:] if length else hashes)",
+        "tuple(hashes[-1:])",
+    ),
+    one(
+        "the anchor is looked for where it cannot be certain",
+        "test_capture.py",
+        "log_cursor.py",
+        "certain=length is not None",
+        "certain=True",
+    ),
+    one(
+        "the context may begin inside a run that goes on",
+        "test_log_cursor.py",
+        "log_cursor.py",
+        "        if border == 0 and length",
+        "        if length",
+    ),
+    one(
+        "an old container is not read to its end",
+        "test_capture.py",
+        "log_source.py",
+        "        if not self._container_id or self._left:\n",
+        "        if self._container_id or self._left:\n",
+    ),
+    one(
+        "a container that had ended is not thought to have run again",
+        "test_capture.py",
+        "log_source.py",
+        "                proven = not again\n",
+        "                proven = True\n",
+    ),
+    one(
+        "a beginning that may have been rotated away is taken for the beginning",
+        "test_capture.py test_log_head.py",
+        "log_head.py",
+        "self._file_bytes >= self._kept_bytes or",
+        "",
+    ),
+    one(
+        "a log that rotates is followed",
+        "test_capture.py",
+        "log_source.py",
+        "        elif state.can_rotate:\n",
+        "        elif state.can_rotate and state.tty:\n",
+    ),
+    one(
+        "a gap is passed over in silence",
+        "test_capture.py",
+        "log_reading.py",
+        "        if not progress.landed:\n",
+        "        if progress.landed:\n",
+    ),
+    one(
+        "a drain does not read once more",
+        "test_capture.py",
+        "log_source.py",
+        "            if last_round and self._at_rest(state, landed):\n",
+        "            if self._channel.draining and self._at_rest(state, landed):\n                return\n"
+        "            if self._channel.draining:\n",
+    ),
+    one(
+        "lines that could not be written are given up",
+        "test_capture.py",
+        "log_pump.py",
+        "                slot.landing.failed(error)\n                break\n",
+        "                slot.landing.failed(error)\n                slot.pending.popleft()\n                break\n",
+    ),
+    one(
+        "a line is written again when its event could not be",
+        "test_log_pump.py",
+        "landing.py",
+        "        with suppress(LogFileError):  #",
+        "        if True:  #",
+    ),
+    one(
+        "an inbox without bound",
+        "test_capture.py",
+        "process_inbox.py",
+        "pause = self._bytes > _HIGH_BYTES and not self._paused",
+        "pause = self._bytes < 0",
+    ),
+    one(
+        "no lock",
+        "test_log_file.py",
+        "log_file.py",
+        "            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            fcntl.flock(self._fd, fcntl.LOCK_UN)\n",
+    ),
+    one(
+        "a new container's lines follow without a record",
+        "test_capture.py",
+        "log_file.py",
+        "        self.life = life\n\n    def note",
+        "\n    def note",
+    ),
+    one(
+        "a host created anew is taken for the old one",
+        "test_worker_discovery.py test_cluster_capture.py",
+        "worker_discovery.py",
+        "(host.instance_id, host.address) == (other.instance_id, other.address)",
+        "host.address == other.address",
+    ),
+    one(
+        "the backoff grows for ever",
+        "test_backoff.py",
+        "backoff.py",
+        "min(self._failures - 2, _MOST_DOUBLINGS)",
+        "self._failures - 2",
+    ),
+)
+
+
+def status(mutation: Mutation) -> int:
+    """Run the mutation's tests on a copy of the source that has it, and return pytest's exit status."""
+    with tempfile.TemporaryDirectory(prefix="iris-mutation-") as directory:
+        source = Path(directory) / "src"
+        shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+        for name, old, new in mutation.edits:
+            file = source / "iris_core" / name
+            text = file.read_text()
+            if text.count(old) != 1:
+                raise SystemExit(f"{mutation.name}: not exactly one place in {name} has\n{old}")
+            file.write_text(text.replace(old, new))
+        tests = [f"{CORE}/{test}" for test in mutation.tests.split()]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-xq",
+            "-p",
+            "no:cacheprovider",
+            "-o",
+            f"pythonpath={source} .",
+            *tests,
+        ]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=100).returncode
+
+
+def main() -> int:
+    """Run all of them and say what became of each."""
+    healthy = Mutation(
+        "none", " ".join(sorted({test for mutation in MUTATIONS for test in mutation.tests.split()})), ()
+    )
+    with ThreadPoolExecutor(WORKERS) as pool:
+        statuses = list(pool.map(status, (healthy, *MUTATIONS)))
+    wrong = 0
+    for mutation, got in zip((healthy, *MUTATIONS), statuses, strict=True):
+        right = got == (FAILED if mutation.edits else PASSED)
+        wrong += not right
+        outcome = {PASSED: "tests pass", FAILED: "tests fail"}.get(got, f"pytest exits with {got}")
+        print(f"{'ok ' if right else 'BAD'} {mutation.name}: {outcome}")  # noqa: T201 - this is its output
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

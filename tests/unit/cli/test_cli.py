@@ -1,0 +1,415 @@
+"""The `iris` command, in this process and on fakes: what it prints, where, and what it exits with."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import signal
+import sys
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from iris_adapters.cli.main import main
+from iris_adapters.container import IrisContainer
+from iris_adapters.controller.wire import ApiVersion, JobInfo, JobRequest, JobStatus, TaskInfo
+from iris_adapters.fakes import FakeDockerEngine, FakeInventory, FakeShell, make_controller, make_slice
+from iris_adapters.system_clock import SystemClock
+from iris_core.errors import CleanupIncompleteError, JobApiError, PermissionDeniedError
+from tests.unit.core.jobs_api import controller_answers
+from tests.unit.smoke_test.fake_jobs import FakeJobs, Play, honest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+CONTROLLER = "iris-controller-iris"
+GCP = "mode: gcp\ngcp: {project_id: project, zone: us-central1-a}\n"
+
+
+class _CtrlCClock(SystemClock):
+    """The user presses Ctrl-C as soon as a command waits without end."""
+
+    def __init__(self) -> None:
+        self.waits: list[Callable[[], None]] = []
+
+    def wait(self, event: threading.Event, seconds: float | None) -> bool:
+        """As `Clock.wait`."""
+        if seconds is None and threading.current_thread() is threading.main_thread():
+            for before in self.waits:
+                before()
+            raise KeyboardInterrupt
+        return super().wait(event, seconds)
+
+
+class _Jobs(FakeJobs):
+    """A job API with some history."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda request: honest(request) if "iris-smoke" in request.entrypoint else Play())
+
+    def version(self) -> ApiVersion:
+        """As `JobClient.version`."""
+        return ApiVersion(version="4", ray_version="2", session_name="s", controller="iris")
+
+    def list(self) -> tuple[JobInfo, ...]:
+        """As `JobClient.list`."""
+        return (
+            JobInfo(job_id="j1", status=JobStatus.RUNNING, entrypoint="sleep [bold]9", runtime_env={"A": "secret"}),
+        )
+
+    def get(self, job_id: str) -> JobInfo:
+        """As `JobClient.get`."""
+        if job_id == "absent":
+            raise JobApiError("there is no job absent", status=404)
+        return JobInfo(job_id=job_id, status=JobStatus.SUCCEEDED, entrypoint="true", message="done")
+
+    def tasks(self, job_id: str) -> tuple[TaskInfo, ...]:
+        """As `JobClient.tasks`."""
+        if job_id == "ray":
+            raise JobApiError("no such path", status=404)
+        return (TaskInfo(index=0, state=JobStatus.PENDING, pending_reason="needs 4 workers"),)
+
+    def follow(self, job_id: str) -> Iterator[str]:
+        """As `JobClient.follow`."""
+        yield f"{job_id} says hello"
+
+
+@dataclass
+class Rig:
+    """The command line on a pretended Google Cloud."""
+
+    capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch
+    config: Path
+    inventory: FakeInventory = field(default_factory=FakeInventory)
+    engine: FakeDockerEngine = field(default_factory=FakeDockerEngine)
+    jobs: _Jobs = field(default_factory=_Jobs)
+    clock: _CtrlCClock = field(default_factory=_CtrlCClock)
+
+    def run(self, *arguments: str | Path) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of a command line."""
+        self.monkeypatch.setattr(sys, "argv", ["iris", *map(str, arguments)])
+        shell = FakeShell(starts=[self.engine.script()], exchanges=[controller_answers()])
+        with (
+            IrisContainer.inventory.override(self.inventory),
+            IrisContainer.shell.override(shell),
+            IrisContainer.clock.override(self.clock),
+            IrisContainer.job_client.override(self.jobs),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+        out, err = self.capsys.readouterr()
+        assert "Traceback" not in err or "--debug" in arguments
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Rig]:
+    config = tmp_path / "cluster.yaml"
+    config.write_text(GCP)
+    for name in ("IRIS_CONFIG", "IRIS_URL", "IRIS_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    logger = logging.getLogger("iris")
+    handlers, level = list(logger.handlers), logger.level
+    yield Rig(capsys, monkeypatch, config)
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def cluster(rig: Rig) -> Rig:
+    """A cluster that is there already."""
+    rig.inventory = FakeInventory(controller=make_controller(), slices=[make_slice("iris-tpu-1", hosts=2, group="tpu")])
+    return rig
+
+
+class TestTheCommandLine:
+    def test_the_version_is_the_packages(self, rig: Rig) -> None:
+        """`iris --version` prints it."""
+        assert rig.run("--version") == (0, "iris 0.1.0\n", "")
+
+    @pytest.mark.parametrize(
+        "arguments", [["nonsense"], ["status"], ["smoke-test", "--timeout", "0"], ["job", "list"], ["--nonsense"]]
+    )
+    def test_a_wrong_command_line_exits_2(self, rig: Rig, arguments: list[str]) -> None:
+        """Unknown commands and options, missing and impossible values."""
+        code, out, err = rig.run(*arguments)
+        assert (code, out) == (2, "")
+        assert "Error" in err
+
+    def test_an_error_is_one_message_on_stderr(self, rig: Rig) -> None:
+        """The error's own words and its exit code; no traceback."""
+        rig.inventory.fail_next("find_controller", PermissionDeniedError("may not look"))
+        assert rig.run("status", "-c", rig.config) == (PermissionDeniedError.exit_code, "", "iris: may not look\n")
+
+    def test_debug_shows_the_traceback_too(self, rig: Rig) -> None:
+        """For bug reports."""
+        rig.inventory.fail_next("find_controller", PermissionDeniedError("may not look"))
+        code, _, err = rig.run("--debug", "status", "-c", rig.config)
+        assert code == PermissionDeniedError.exit_code
+        assert "Traceback" in err
+        assert err.endswith("iris: may not look\n")
+
+    def test_the_configuration_may_come_from_the_environment(self, cluster: Rig) -> None:
+        """IRIS_CONFIG saves the option."""
+        cluster.monkeypatch.setenv("IRIS_CONFIG", str(cluster.config))
+        assert cluster.run("status")[0] == 0
+
+    @pytest.mark.parametrize(
+        "command", [["up"], ["down"], ["status"], ["cleanup"], ["logs", "stream", "x"], ["job", "list"]]
+    )
+    def test_a_local_cluster_is_out_of_reach_of_other_processes(self, rig: Rig, command: list[str]) -> None:
+        """It lives in the process that starts it, and that is said."""
+        rig.config.write_text("mode: local\n")
+        code, _, err = rig.run(*command, "-c", rig.config)
+        assert code == 2
+        assert "lives only in the process that starts it" in err
+
+    def test_sigterm_unwinds(self, cluster: Rig, tmp_path: Path) -> None:
+        """A command that is told to end closes in order and exits 143."""
+        cluster.clock.waits.append(lambda: signal.raise_signal(signal.SIGTERM))
+        code, _, _ = cluster.run("connect", "-c", cluster.config, "--log-dir", tmp_path / "logs")
+        assert code == 143
+        assert (tmp_path / "logs").is_dir()
+
+
+class TestConfigCheck:
+    def test_a_right_file_is_told_in_a_line(self, rig: Rig) -> None:
+        """What it says, for a glance."""
+        code, out, _ = rig.run("config", "check", rig.config)
+        assert code == 0
+        assert "is right: the cluster iris in project, us-central1-a; worker slices: none" in out
+
+    def test_a_wrong_file_exits_2(self, rig: Rig) -> None:
+        """With file, line and key path."""
+        rig.config.write_text("mode: gcp\nlable_prefix: x\n")
+        code, _, err = rig.run("config", "check", rig.config)
+        assert code == 2
+        assert f"{rig.config}:2: lable_prefix: there is no such key; did you mean label_prefix?" in err
+
+
+class TestCluster:
+    def test_up_starts_and_leaves_it_running(self, rig: Rig) -> None:
+        """The controller is there afterwards, and the user knows what it costs."""
+        code, out, err = rig.run("up", "-c", rig.config)
+        assert code == 0
+        assert out.startswith("http://")
+        assert "costs money" in err
+        assert rig.inventory.names() == [CONTROLLER]
+
+    def test_down_deletes_it(self, cluster: Rig) -> None:
+        """Controller and slices."""
+        assert cluster.run("down", "-c", cluster.config)[0] == 0
+        assert cluster.inventory.names() == []
+
+    def test_status_is_a_table_or_json(self, cluster: Rig) -> None:
+        """People and programs get the same facts."""
+        _, out, _ = cluster.run("status", "-c", cluster.config)
+        heading, *rows = out.splitlines()
+        assert heading.split() == ["NAME", "KIND", "GROUP", "STATE", "HOSTS", "ADDRESS", "CREATED"]
+        assert [row.split()[0] for row in rows] == [CONTROLLER, "iris-tpu-1"]
+        _, out, _ = cluster.run("status", "-c", cluster.config, "--output", "json")
+        values = json.loads(out)
+        assert values["controller"]["name"] == CONTROLLER
+        assert [host["name"] for host in values["slices"][0]["hosts"]] == ["iris-tpu-1-w0", "iris-tpu-1-w1"]
+        assert "token" not in out
+
+    def test_status_of_nothing_says_so(self, rig: Rig) -> None:
+        """No cluster is an answer, not an error."""
+        code, out, _ = rig.run("status", "-c", rig.config, "--prefix", "other")
+        assert (code, out) == (0, "There is no cluster other in project, us-central1-a\n")
+
+    def test_cleanup_only_plans_unless_told(self, cluster: Rig) -> None:
+        """The dry run is the default and deletes nothing."""
+        code, out, err = cluster.run("cleanup", "-c", cluster.config)
+        assert code == 0
+        assert [line.split()[0] for line in out.splitlines()] == ["iris-tpu-1", CONTROLLER]
+        assert "--no-dry-run" in err
+        assert cluster.inventory.count("delete") == 0
+
+    def test_cleanup_deletes_when_told(self, cluster: Rig) -> None:
+        """And names what is gone."""
+        code, out, _ = cluster.run("cleanup", "-c", cluster.config, "--no-dry-run")
+        assert code == 0
+        assert out.splitlines() == ["iris-tpu-1 deleted", f"{CONTROLLER} deleted"]
+        assert cluster.inventory.names() == []
+
+    def test_cleanup_that_is_incomplete_fails(self, rig: Rig) -> None:
+        """What is left may cost money: that is no success."""
+        rig.inventory = FakeInventory(controller=make_controller(), undeletable=[CONTROLLER])
+        code, _, err = rig.run("cleanup", "-c", rig.config, "--no-dry-run")
+        assert code == CleanupIncompleteError.exit_code
+        assert CONTROLLER in err
+
+    def test_connect_holds_the_way_open_until_ctrl_c(self, cluster: Rig) -> None:
+        """It prints what `iris job` needs; Ctrl-C is the regular end; a cluster that was there before stays."""
+        code, out, _ = cluster.run("connect", "-c", cluster.config)
+        assert code == 0
+        assert out.startswith("export IRIS_URL=http://127.0.0.1:")
+        assert cluster.inventory.names() == [CONTROLLER, "iris-tpu-1"]
+
+    def test_connect_without_a_file_is_a_local_cluster(self, rig: Rig, tmp_path: Path) -> None:
+        """It is started, its logs are landed, and it is gone at the end."""
+        code, out, _ = rig.run("connect", "--log-dir", tmp_path / "logs")
+        assert code == 0
+        assert "export IRIS_URL=" in out
+        assert rig.inventory.names() == []
+        assert (tmp_path / "logs" / "iris-logs.txt").exists()
+
+
+class TestLogs:
+    def test_stream_lands_until_ctrl_c_and_touches_nothing(self, cluster: Rig, tmp_path: Path) -> None:
+        """Files for the controller and both hosts; nothing is created or deleted."""
+        written = cluster.engine.create("iris-controller").write(b"hello\n")
+        cluster.engine.create("iris-worker")
+        code, _, err = cluster.run("logs", "stream", tmp_path / "logs", "-c", cluster.config)
+        assert code == 0
+        assert "Ctrl-C" in err
+        assert {call.method for call in cluster.inventory.calls} <= {"find_controller", "list_slices"}
+        landed = tmp_path / "logs" / "controller-logs.txt"
+        assert not landed.exists() or landed.read_bytes() == written.landed
+
+    def test_collect_lands_and_cat_prints_as_written(self, cluster: Rig, tmp_path: Path) -> None:
+        """What the containers wrote comes back byte for byte."""
+        cluster.engine.create("iris-controller").write(b"hello\n")
+        cluster.engine.create("iris-worker").write(b"work\n")
+        code, _, err = cluster.run("logs", "collect", tmp_path / "logs", "-c", cluster.config)
+        assert (code, "Landed in" in err) == (0, True)
+        assert cluster.run("logs", "cat", tmp_path / "logs", "controller-logs") == (0, "hello\n", "")
+        assert cluster.run("logs", "cat", tmp_path / "logs", "--names")[1].splitlines() == [
+            "controller-logs",
+            "workers/iris-tpu-1-w0",
+            "workers/iris-tpu-1-w1",
+        ]
+        assert cluster.run("logs", "cat", tmp_path / "logs")[1].splitlines() == [
+            "controller-logs: hello",
+            "workers/iris-tpu-1-w0: work",
+            "workers/iris-tpu-1-w1: work",
+        ]
+
+    def test_cat_of_an_unknown_source_names_the_known_ones(self, cluster: Rig, tmp_path: Path) -> None:
+        """A typo is told, with what there is."""
+        cluster.engine.create("iris-controller")
+        cluster.engine.create("iris-worker")
+        cluster.run("logs", "collect", tmp_path, "-c", cluster.config)
+        code, _, err = cluster.run("logs", "cat", tmp_path, "controler")
+        assert code == 32
+        assert "controller-logs" in err
+
+    def test_collect_names_what_it_could_not_land(self, cluster: Rig, tmp_path: Path) -> None:
+        """A cluster without its containers is no success."""
+        cluster.config.write_text(GCP + "logs: {drain_seconds: 0}\n")
+        code, _, err = cluster.run("logs", "collect", tmp_path, "-c", cluster.config)
+        assert code == 33
+        assert "iris-tpu-1-w0" in err
+
+
+class TestJobs:
+    def test_submit_prints_the_id(self, cluster: Rig) -> None:
+        """Several words are quoted for the shell, and every option arrives."""
+        code, out, _ = cluster.run(
+            *("job", "submit", "-c", cluster.config, "--id", "mine", "-e", "A=b=c", "--replicas", "4", "--cpus", "2"),
+            *("--coscheduled", "--", "python", "a b.py"),
+        )
+        assert (code, out) == (0, "job-1\n")
+        assert cluster.jobs.submitted == [
+            JobRequest(
+                entrypoint="python 'a b.py'",
+                job_id="mine",
+                env={"A": "b=c"},
+                replicas=4,
+                cpus_per_replica=2,
+                coscheduled=True,
+            )
+        ]
+
+    def test_one_word_is_a_shells_command_line(self, cluster: Rig) -> None:
+        """`iris job submit -- 'a | b'`."""
+        cluster.run("job", "submit", "-c", cluster.config, "--", "echo $A | cat")
+        assert cluster.jobs.submitted[0].entrypoint == "echo $A | cat"
+
+    def test_follow_prints_and_exits_by_the_jobs_end(self, cluster: Rig) -> None:
+        """Lines on stdout, the verdict on stderr."""
+        code, out, err = cluster.run("job", "submit", "-c", cluster.config, "-f", "--", "true")
+        assert (code, out) == (0, "job-1 says hello\n")
+        assert err.endswith("SUCCEEDED: done\n")
+
+    def test_a_wrong_environment_variable_is_a_usage_error(self, cluster: Rig) -> None:
+        """NAME alone is a mistake."""
+        assert cluster.run("job", "submit", "-c", cluster.config, "-e", "A", "--", "true")[0] == 2
+
+    def test_list_shows_commands_word_for_word_and_no_secrets(self, cluster: Rig) -> None:
+        """Brackets are no markup, and the environment is not shown."""
+        _, out, _ = cluster.run("job", "list", "-c", cluster.config)
+        assert "sleep [bold]9" in out
+        _, out, _ = cluster.run("job", "list", "-c", cluster.config, "-o", "json")
+        assert json.loads(out)[0]["job_id"] == "j1"
+        assert "secret" not in out
+
+    def test_status_shows_the_tasks(self, cluster: Rig) -> None:
+        """And why they wait; a controller that lists none will do."""
+        _, out, _ = cluster.run("job", "status", "j1", "-c", cluster.config)
+        assert "j1: SUCCEEDED: done" in out
+        assert "needs 4 workers" in out
+        assert cluster.run("job", "status", "ray", "-c", cluster.config)[1] == "ray: SUCCEEDED: done\n"
+        _, out, _ = cluster.run("job", "status", "j1", "-c", cluster.config, "-o", "json")
+        assert json.loads(out)["tasks"][0]["pending_reason"] == "needs 4 workers"
+
+    def test_logs_and_stop(self, cluster: Rig) -> None:
+        """Following prints as it comes; stopping says what happened."""
+        assert cluster.run("job", "logs", "j1", "-f", "-c", cluster.config)[1] == "j1 says hello\n"
+        assert cluster.run("job", "stop", "j1", "-c", cluster.config)[2] == "It is being stopped.\n"
+        assert cluster.jobs.stopped == ["j1"]
+
+    def test_a_job_that_does_not_exist_is_told(self, cluster: Rig) -> None:
+        """The controller's words, and the job API's exit code."""
+        assert cluster.run("job", "status", "absent", "-c", cluster.config) == (
+            40,
+            "",
+            "iris: there is no job absent\n",
+        )
+
+    def test_without_a_controller_nothing_is_started(self, rig: Rig) -> None:
+        """Asking for jobs must not cost money."""
+        code, _, err = rig.run("job", "list", "-c", rig.config)
+        assert code == 3
+        assert "iris up" in err
+        assert rig.inventory.count("ensure_controller") == 0
+
+
+class TestSmokeTest:
+    def test_a_cluster_of_its_own_prefix_is_used(self, rig: Rig, tmp_path: Path) -> None:
+        """Never the one of the file: the smoke test deletes what bears its prefix."""
+        rig.inventory = FakeInventory(label_prefix="iris-smoke")
+        code, out, _ = rig.run("smoke-test", "-c", rig.config, "--log-dir", tmp_path / "run")
+        assert "Smoke test of the cluster iris-smoke in project, us-central1-a" in out
+        assert code == 0
+        assert {call.name for call in rig.inventory.calls} == {"", "iris-controller-iris-smoke"}
+
+    def test_a_used_directory_is_refused(self, rig: Rig, tmp_path: Path) -> None:
+        """Before anything is touched."""
+        code, _, err = rig.run("smoke-test", "--log-dir", tmp_path)
+        assert code == 32
+        assert "not empty" in err
+        assert rig.inventory.calls == []
+
+
+def test_a_reader_that_goes_away_is_no_traceback(rig: Rig) -> None:
+    """`iris status | head -1` ends quietly."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe", text)
+
+    rig.monkeypatch.setattr(sys, "stdout", Gone())
+    code, _, err = rig.run("config", "check", rig.config)
+    assert code != 0
+    assert "Broken pipe" not in err

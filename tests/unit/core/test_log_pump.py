@@ -1,0 +1,75 @@
+"""The pump between a source and its landed file, where the disk is in the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.unit.core.capture_rig import NAME, CaptureRig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> CaptureRig:
+    rig = CaptureRig(tmp_path)
+    rig.begin()
+    return rig
+
+
+def test_room_for_the_lines_but_not_for_the_event_doubles_nothing(rig: CaptureRig) -> None:
+    """A last block may take the lines and not the event that says so: the lines have landed, the event is owed."""
+    container = rig.engine.create(NAME)
+    rig.settle()
+    rig.file.full = True
+    container.write(b"one\n")
+    rig.settle()
+    rig.file.full, rig.file.events_full = False, True
+    rig.settle()
+    container.write(b"two\n")
+    rig.settle()
+    assert rig.landed() == [entry.landed for entry in container.written]
+    assert rig.kinds()[-2:] == ["paused", "resumed"]
+    rig.file.events_full = False
+    container.write(b"three\n")
+    rig.settle()
+    assert rig.landed() == [entry.landed for entry in container.written]
+    assert [record["event"] for record in rig.records()][-2:] == ["paused", "resumed"]
+
+
+def test_a_second_full_disk_is_told_though_the_first_was_not_recorded(rig: CaptureRig) -> None:
+    """What is owed to the record does not keep a new pause from being told."""
+    container = rig.engine.create(NAME)
+    rig.settle()
+    for _ in range(2):
+        rig.file.full = True
+        container.write(b"one\n")
+        rig.settle()
+        rig.file.full, rig.file.events_full = False, True
+        rig.settle()
+    assert rig.kinds()[-4:] == ["paused", "resumed", "paused", "resumed"]
+    rig.file.events_full = False
+    container.write(b"two\n")
+    rig.settle()
+    assert [record["event"] for record in rig.records()][-4:] == ["paused", "resumed", "paused", "resumed"]
+    assert rig.landed() == [entry.landed for entry in container.written]
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_stop_while_a_new_life_cannot_be_recorded(tmp_path: Path, comes_back: bool) -> None:  # noqa: FBT001 - two cases
+    """A disk that is full when a container is first seen, and a stop then: drained if there is room in time, else told."""
+    rig = CaptureRig(tmp_path)
+    container = rig.engine.create(NAME)
+    container.write(b"one\n")
+    rig.begin()
+    rig.file.full = True
+    rig.settle()
+    rig.pump.drain(rig.pump.slots, 10)
+    rig.settle(5)
+    rig.file.full = not comes_back
+    rig.settle(6)
+    assert rig.slot.done
+    assert rig.kinds()[-1] == ("drained" if comes_back else "not-drained")
+    assert rig.landed() == ([container.written[0].landed] if comes_back else [])

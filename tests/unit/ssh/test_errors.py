@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import errno
+import inspect
+import socket
+from base64 import b64decode
+
+import pytest
+from paramiko import ssh_exception
+from paramiko.pkey import PKey, UnknownKeyType
+
+from iris_adapters.ssh.errors import TABLE, Stage, ours, row_of
+from iris_core.errors import (
+    AuthenticationFailedError,
+    ConnectionLostError,
+    HostKeyError,
+    HostUnreachableError,
+    RemoteShellError,
+)
+from iris_core.model import Host, HostRole
+
+HOST = Host(name="slice-w0", role=HostRole.WORKER, address="10.0.0.7")
+
+KEY = PKey.from_type_string(
+    "ssh-ed25519", b64decode("AAAAC3NzaC1lZDI1NTE5AAAAIAtdrXUDQtOo4JAEhYzK3rWtEkRcZJtqsTSYaSQKZRc5")
+)
+
+# What those exceptions are made of that take more than a text.
+ARGUMENTS: dict[type[BaseException], tuple[object, ...]] = {
+    ssh_exception.BadAuthenticationType: ("detail", ["password"]),
+    ssh_exception.BadHostKeyException: ("10.0.0.7", KEY, KEY),
+    ssh_exception.ChannelException: (1, "detail"),
+    ssh_exception.NoValidConnectionsError: ({("10.0.0.7", 22): ConnectionRefusedError()},),
+    ssh_exception.ProxyCommandFailure: ("false", "detail"),
+    UnknownKeyType: ("ssh-dss", b""),
+}
+
+PARAMIKOS = [
+    kind
+    for _, kind in inspect.getmembers(ssh_exception, inspect.isclass)
+    if issubclass(kind, BaseException) and kind.__module__ == ssh_exception.__name__
+]
+
+
+@pytest.mark.parametrize("kind", PARAMIKOS, ids=lambda kind: kind.__name__)
+def test_every_exception_of_paramiko_has_a_row_of_its_own(kind: type[BaseException]) -> None:
+    """A class that a new version of Paramiko brings makes this fail until somebody decides what it means."""
+    assert kind in TABLE
+
+
+def test_paramiko_has_the_exceptions_that_this_test_looks_for() -> None:
+    """So that the test above cannot pass by finding nothing."""
+    assert {ssh_exception.SSHException, ssh_exception.NoValidConnectionsError} < set(PARAMIKOS)
+
+
+@pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("stage", Stage)
+def test_every_row_makes_an_error_that_names_the_host(kind: type[BaseException], stage: Stage) -> None:
+    """Message and attribute both."""
+    error = kind(*ARGUMENTS.get(kind, ("detail",)))
+
+    made = ours(error, HOST, stage)
+
+    assert isinstance(made, RemoteShellError)
+    assert made.host == "slice-w0"
+    assert str(made).startswith("slice-w0 (10.0.0.7) ")
+
+
+@pytest.mark.parametrize(
+    ("error", "connecting", "in_use"),
+    [
+        (ssh_exception.SSHException("x"), HostUnreachableError, ConnectionLostError),
+        (ssh_exception.AuthenticationException("x"), AuthenticationFailedError, AuthenticationFailedError),
+        (socket.gaierror(-2, "unknown name"), HostUnreachableError, ConnectionLostError),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), HostUnreachableError, ConnectionLostError),
+        (OSError(errno.ETIMEDOUT, "timed out"), HostUnreachableError, ConnectionLostError),
+        (EOFError(), HostUnreachableError, ConnectionLostError),
+        (KeyError("unheard of"), HostUnreachableError, ConnectionLostError),
+    ],
+    ids=repr,
+)
+def test_what_an_exception_means_depends_on_when_it_comes(
+    error: BaseException, connecting: type[RemoteShellError], in_use: type[RemoteShellError]
+) -> None:
+    """While connecting nothing can be lost yet; a refusal is a refusal at any time."""
+    assert type(ours(error, HOST, Stage.CONNECTING)) is connecting
+    assert type(ours(error, HOST, Stage.IN_USE)) is in_use
+
+
+def test_the_most_derived_row_decides() -> None:
+    """A refused connection is not just any error of the operating system."""
+    assert row_of(ConnectionRefusedError()) is TABLE[ConnectionRefusedError]
+    assert row_of(BrokenPipeError()) is TABLE[ConnectionError]
+
+
+def test_our_own_errors_pass_through() -> None:
+    """What is an error of iris's already is not wrapped again."""
+    error = HostKeyError("known", host="other")
+
+    assert ours(error, HOST, Stage.CONNECTING) is error
