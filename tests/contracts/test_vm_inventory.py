@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.lab.cloud import PROJECT, ZONE
-from tests.lab.gcloud_api import GcloudApi
 
 from iris_adapters.fakes import FakeInventory
 from iris_adapters.gcloud.command import GcloudCommand
@@ -24,6 +22,8 @@ from iris_adapters.system_clock import SystemClock
 from iris_core.config import ClusterConfig, GcpConfig, Mode, WorkerGroupConfig
 from iris_core.model import ControllerVm, HostRole, VmPhase, controller_name
 from iris_core.ports.vm_inventory import VmInventory
+from tests.lab.cloud import PROJECT, ZONE
+from tests.lab.gcloud_api import GcloudApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,8 +25,10 @@ from iris_core.config import (
     SshConfig,
     WorkerGroupConfig,
 )
+from iris_core.errors import CleanupIncompleteError
 from iris_core.log_reader import read_payloads
 from tests.lab.cloud import PROJECT, ZONE
+from tests.lab.http_shapes import ApiError
 from tests.lab.images import IMAGE
 
 if TYPE_CHECKING:
@@ -148,9 +150,6 @@ def test_clean_up_deletes_this_cluster_and_nothing_else(cloud: Lab) -> None:
 
 def test_a_deletion_that_failed_is_not_reported_as_done(cloud: Lab) -> None:
     """What the cloud refuses to delete is named, and the exit is an error."""
-    from iris_core.errors import CleanupIncompleteError  # noqa: PLC0415
-    from tests.lab.faults import ApiError  # noqa: PLC0415
-
     with open_container(cluster_config()) as container:
         container.inventory().ensure_controller()
     cloud.cloud.faults.fail(

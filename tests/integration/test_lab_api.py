@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from tests.lab.cloud import ZONE
 from tests.lab.compute_filter import matches
 from tests.lab.http_shapes import ApiError

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.lab.cloud import ZONE
 from tests.lab.images import IMAGE
 from tests.lab.lab import Lab

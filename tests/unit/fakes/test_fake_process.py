@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.fakes.recorder import Recorder
 
 from iris_adapters.fakes import FakeProcess, FakeShell, make_host
 from iris_core.errors import HostKeyError
+from tests.unit.fakes.recorder import Recorder
 
 HOST = make_host("one")
 

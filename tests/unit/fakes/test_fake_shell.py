@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.fakes.recorder import Recorder
 
 from iris_adapters.fakes import ExchangeScript, FakeCommand, FakeProcess, FakeShell, RunScript, StartScript, make_host
 from iris_core.errors import (
@@ -11,6 +10,7 @@ from iris_core.errors import (
     LocalPortInUseError,
 )
 from iris_core.model import CommandResult
+from tests.unit.fakes.recorder import Recorder
 
 ONE, TWO = make_host("one"), make_host("two")
 
