@@ -260,6 +260,8 @@ class LogConfig:
         use_sudo: whether docker needs `sudo -n` on the hosts; it does for the users that gcloud creates.
         container_label: containers with this docker label (`key` or `key=value`) are captured too, beside the controller's
             and the workers' own. None: no others.
+        black_box_seconds: how long, before something is deleted, its logs, `docker inspect`, kernel messages and serial output
+            may take to be captured. 0: nothing is.
     """
 
     __pydantic_config__ = _FORBID_UNKNOWN_KEYS
@@ -268,12 +270,14 @@ class LogConfig:
     drain_seconds: float = 10.0
     use_sudo: bool = True
     container_label: str | None = "iris.managed=true"
+    black_box_seconds: float = 20.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be right."""
         _check_positive(self.discovery_seconds, "logs.discovery_seconds")
-        if self.drain_seconds < 0:
-            raise ConfigError(f"must be 0 or more, is {self.drain_seconds}", key_path="logs.drain_seconds")
+        for key in ("drain_seconds", "black_box_seconds"):
+            if getattr(self, key) < 0:
+                raise ConfigError(f"must be 0 or more, is {getattr(self, key)}", key_path=f"logs.{key}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

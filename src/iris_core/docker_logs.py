@@ -21,6 +21,13 @@ def engine_argv(*, use_sudo: bool) -> list[str]:
     return ["sudo", "-n", *docker] if use_sudo else docker
 
 
+def inspect_all_argv(*, use_sudo: bool) -> list[str]:
+    """The command that prints what the engine knows of each container, running or not: a JSON list; nothing where there is none."""
+    docker = "sudo -n docker" if use_sudo else "docker"
+    script = f'ids=$({docker} ps --all --quiet --no-trunc) || exit; [ -z "$ids" ] || exec {docker} inspect $ids'
+    return ["sh", "-c", script]
+
+
 def inspect_request(container: str) -> bytes:
     """Ask for the state and the log settings of a container, by name or id."""
     return _get(f"/containers/{quote(container, safe='')}/json")

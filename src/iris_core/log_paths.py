@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CONTROLLER_LOG: Final = "controller-logs.txt"
 WORKER_LOGS: Final = "workers"
 CONTAINER_LOGS: Final = "containers"
+HOST_FACTS: Final = "hosts"
 
 # One path component that cannot leave its directory, hide, or be mistaken for something else (Docker's and Google's names fit).
 _LONGEST_TOLD: Final = 200
@@ -41,6 +42,15 @@ def container_path(output_dir: Path, host: Host, container: str) -> Path:
         LogFileError: a name, which comes from the cloud or the engine, cannot be a file's name.
     """
     return output_dir / CONTAINER_LOGS / _safe(host.name, output_dir) / f"{_safe(container, output_dir)}.txt"
+
+
+def host_facts_dir(output_dir: Path, host: str) -> Path:
+    """Where what was asked of a host before it was deleted is.
+
+    Raises:
+        LogFileError: the host's name, which comes from the cloud, cannot be a file's name.
+    """
+    return output_dir / HOST_FACTS / _safe(host, output_dir)
 
 
 def events_path(path: Path) -> Path:

@@ -200,6 +200,14 @@ def test_the_controller_is_no_slice(inventory: VmInventory) -> None:
     assert list(inventory.list_slices()) == []
 
 
+def test_serial_output_is_text_and_nothing_for_what_is_gone(inventory: VmInventory) -> None:
+    """A console that is not there has written nothing."""
+    controller = inventory.ensure_controller()
+    assert isinstance(inventory.serial_output(controller), str)
+    inventory.delete(controller)
+    assert isinstance(inventory.serial_output(controller), str)
+
+
 def test_close_is_idempotent(inventory: VmInventory) -> None:
     """Closing twice is as good as once."""
     inventory.close()

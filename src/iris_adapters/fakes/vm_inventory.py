@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from iris_core.config import WorkerGroupConfig
     from iris_core.model import Resource
 
-Method: TypeAlias = Literal["find_controller", "ensure_controller", "list_slices", "create_slice", "delete"]
+Method: TypeAlias = Literal[
+    "find_controller", "ensure_controller", "list_slices", "create_slice", "delete", "serial_output"
+]
 """The methods of the port that ask the cloud, and so can be told to fail."""
 
 _FIRST_TIMESTAMP = 20260101000000
@@ -120,6 +122,12 @@ class FakeInventory:
                 self._slices.pop(resource.name, None)
             elif self._controller is not None and self._controller.name == resource.name:
                 self._controller = None
+
+    def serial_output(self, resource: Resource) -> str:
+        """See `VmInventory`. Only a controller has any."""
+        with self._lock:
+            self._enter("serial_output", resource.name)
+            return f"{resource.name} boots\n" if isinstance(resource, ControllerVm) else ""
 
     def close(self) -> None:
         """Noted in `closed`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from iris_adapters.gcloud.create_argv import create_controller_argv, create_slice_argv
-from iris_adapters.gcloud.json_shape import JsonObject, parse_object, parse_objects
+from iris_adapters.gcloud.json_shape import JsonObject, parse_object, parse_objects, text_at
 from iris_adapters.gcloud.payloads import (
     controller_from_instance,
     labels_of,
@@ -143,6 +143,19 @@ class GcloudInventory:
                 if phase is not VmPhase.DELETING:
                     raise
                 self._look_again(deadline, f"{resource.name} is being deleted for long", error)
+
+    def serial_output(self, resource: Resource) -> str:
+        """See `VmInventory`. The TPU API gives no one's; Compute keeps the last megabyte."""
+        if not isinstance(resource, ControllerVm):
+            return ""
+        zone = resource.host.zone or self._gcp.zone
+        command = ["compute", "instances", "get-serial-port-output", resource.name, f"--zone={zone}"]
+        try:
+            output = self._gcloud.run(command)
+        except ResourceNotFoundError:
+            return ""
+        what = f"the serial output of {resource.name}"
+        return text_at(parse_object(output, what), "contents", what)
 
     def close(self) -> None:
         """See `VmInventory`. Commands that run are ended; what they have asked of Google goes on there."""

@@ -94,6 +94,10 @@ class LocalInventory:
         if isinstance(resource, ControllerVm) and resource.name == self._name:
             self._stop()
 
+    def serial_output(self, resource: Resource) -> str:  # noqa: ARG002 - the port's signature
+        """None: this process has no console of its own."""
+        return ""
+
     def close(self) -> None:
         """Stop the controller: it lives in this process. Idempotent."""
         with self._lock:

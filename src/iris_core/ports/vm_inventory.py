@@ -38,6 +38,10 @@ class VmInventory(Protocol):
         """Delete the resource, and return once it is gone. Already gone is success."""
         ...
 
+    def serial_output(self, resource: Resource) -> str:
+        """What the resource has written on its serial console, as far as the cloud keeps it; empty where there is none to be had."""
+        ...
+
     def close(self) -> None:
         """Give up what the inventory holds in this process. What it has created elsewhere stays. Idempotent."""
         ...

@@ -85,6 +85,10 @@ class OneHost:
     def delete(self, resource: Resource) -> None:
         raise NotImplementedError(f"{resource.name} cannot be deleted here")
 
+    def serial_output(self, resource: Resource) -> str:  # noqa: ARG002 - the port's signature
+        """None."""
+        return ""
+
     def close(self) -> None:
         """Nothing is held."""
 

@@ -88,6 +88,8 @@ class ScriptedGcloud:
             raise ResourceNotFoundError("It is not there", detail=f"'projects/p/{parent}/{name}' was not found")
         if verb == "get-guest-attributes":
             return self.attributes.get(name, [])
+        if verb == "get-serial-port-output":
+            return {"contents": f"{name} boots\n", "next": "18", "start": "0"}
         if verb == "describe":
             return resources[name]
         if verb == "delete":

@@ -459,3 +459,18 @@ def test_a_deletion_by_somebody_else_that_never_ends_is_an_error() -> None:
     gcloud.before = refuse
     with pytest.raises(InventoryError, match="being deleted for long; iris waited 60 s"):
         inventory.delete(slice_)
+
+
+def test_the_serial_output_is_the_controllers() -> None:
+    """Compute gives it; the TPU API has none, and a VM that is gone has none any more."""
+    gcloud = ScriptedGcloud(instances=[instance()], nodes=[node("iris-a-20260101000000")])
+    inventory = make(gcloud)
+    controller = inventory.find_controller()
+    (slice_,) = inventory.list_slices()
+    assert controller is not None
+    assert inventory.serial_output(controller) == f"{controller.name} boots\n"
+    commands = len(gcloud.commands)
+    assert inventory.serial_output(slice_) == ""
+    assert len(gcloud.commands) == commands
+    gcloud.instances.clear()
+    assert inventory.serial_output(controller) == ""
