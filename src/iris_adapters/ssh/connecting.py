@@ -84,7 +84,7 @@ class Connector:
         if not host.address:
             raise HostUnreachableError(f"{host.name} has no address yet: wait until it is ready", host=host.name)
         config = self._config
-        connection = Connection(
+        connection = HostConnection(
             host.address,
             user=config.user,
             port=config.port if config.port != _SSH_PORT else None,  # None: what ~/.ssh/config says
@@ -181,6 +181,16 @@ class Connector:
                 config.load_ssh_config()
                 self._fabric = config
             return self._fabric
+
+
+class HostConnection(Connection):  # type: ignore[misc] # Fabric has no types
+    """One whose making leaves the configuration that all share alone.
+
+    Fabric 3.2 declares every attribute of a connection but this one, so that setting it is taken for a change of the
+    configuration, which is then merged anew: another thread that reads it at that moment finds it empty.
+    """
+
+    inline_ssh_env: bool | None = None
 
 
 class _Refuse(MissingHostKeyPolicy):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import binascii
 import fcntl
 import os
-import tempfile
 import threading
 from base64 import b64decode
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from paramiko.pkey import PKey, UnknownKeyType
@@ -22,6 +20,7 @@ from iris_core.model import HostRole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from iris_core.model import Host
 
@@ -82,12 +81,8 @@ class KnownHosts:
         """
         with self._lock, self._alone():
             self._read()
-            if alias not in self._keys:
-                lines = [f"{alias} {kind} {base64}\n" for kind, base64 in keys]
-                old = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
-                separator = "" if not old or old.endswith("\n") else "\n"
-                self._replace(f"{old}{separator}{''.join(lines)}")
-                self._read()
+            if alias not in self._keys and (added := tuple(keys)):
+                self._append(alias, added)
             return self._keys.get(alias, ())
 
     def _read(self) -> None:
@@ -96,7 +91,7 @@ class KnownHosts:
         except FileNotFoundError:
             self._read_as, self._keys = None, {}
             return
-        mark = (status.st_ino, status.st_mtime_ns, status.st_size)
+        mark = _mark(status)
         if mark == self._read_as:
             return
         keys: dict[str, tuple[HostKey, ...]] = {}
@@ -107,21 +102,21 @@ class KnownHosts:
                     keys[alias] = (*keys.get(alias, ()), HostKey(columns[1], columns[2]))
         self._read_as, self._keys = mark, keys
 
-    def _replace(self, text: str) -> None:
-        descriptor, made = tempfile.mkstemp(dir=self.path.parent, prefix=".known_hosts-")  # 0600
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(made).replace(self.path)
-        except BaseException:
-            Path(made).unlink(missing_ok=True)
-            raise
+    def _append(self, alias: str, keys: tuple[HostKey, ...]) -> None:
+        """Not forced to the disk: a thousand hosts would wait for it, and what a power cut takes is learned again."""
+        lines = "".join(f"{alias} {kind} {base64}\n" for kind, base64 in keys)
+        with open(self.path, "a+b", opener=_private) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            separator = "" if file.read(1) in {b"", b"\n"} else "\n"
+            file.write(f"{separator}{lines}".encode())
+            file.flush()
+            self._keys[alias] = keys
+            self._read_as = _mark(os.fstat(file.fileno()))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Among all processes. The lock is on a file of its own, because the other one is replaced."""
+        """Among all processes. The lock is on a file of its own, because ssh-keygen replaces the other one."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(self.path.with_name(f"{self.path.name}.lock"), "ab", opener=_private) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -219,6 +214,10 @@ def _parsed(key: HostKey) -> PKey | None:
     except (UnknownKeyType, SSHException, binascii.Error, ValueError):
         return None
     return parsed
+
+
+def _mark(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _private(path: str, flags: int) -> int:

@@ -4,12 +4,26 @@ import shlex
 import threading
 
 import pytest
+from fabric import Config
 
 from iris_adapters.fakes import FakeClock
 from iris_adapters.ssh.attempt import Attempt
+from iris_adapters.ssh.connecting import HostConnection
 from iris_adapters.ssh.process import command_line
 from iris_adapters.ssh.watchdog import Watchdog
 from iris_adapters.ssh.workers import Workers
+
+
+def test_making_a_connection_leaves_the_shared_configuration_alone() -> None:
+    """Merging it anew leaves it empty for a moment, in which connecting on other threads fails."""
+    config = Config(lazy=True)
+    config.load_ssh_config()
+    assert "inline_ssh_env" in config
+    merged = config._config  # Invoke has no other way to tell whether it was merged again
+
+    HostConnection("127.0.0.1", user="u", config=config, forward_agent=False, connect_timeout=1)
+
+    assert config._config is merged
 
 
 class TestAttempt:
