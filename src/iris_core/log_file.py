@@ -243,6 +243,24 @@ class LandedFile:
                 os.close(fd)
 
 
+def is_being_captured(path: Path) -> bool:
+    """Whether a process lands into this file at present.
+
+    The lock is taken for a moment to see that; a capture that begins in that very moment is refused, and tries again.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _end_of_last_landed_line(data: bytes) -> int:
     end = len(data)
     while end > 0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import json
+from typing import TYPE_CHECKING, Any, Final
 
 from iris_core.engine_api import payload_of
 from iris_core.errors import LogFileError
@@ -28,6 +29,26 @@ def landed_sources(output_dir: Path) -> dict[str, Path]:
         for path in sorted(output_dir.rglob("*.txt"))
         if events_path(path).exists()
     }
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events on record beside a landed file, in order. What is no event, and a last one that is being written, is left out.
+
+    Raises:
+        LogFileError: the record cannot be read.
+    """
+    events = events_path(path)
+    try:
+        with events.open("rb") as file:
+            for line in file:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(event, dict):
+                    yield event
+    except OSError as error:
+        raise LogFileError(f"Cannot read {events}: {error.strerror or error}.", path=events) from error
 
 
 def read_payloads(path: Path) -> Iterator[tuple[bool, bytes]]:
