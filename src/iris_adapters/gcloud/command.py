@@ -11,6 +11,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
+from iris_adapters.child_guard import release, start_guarded
 from iris_adapters.gcloud.errors import INSTALL_ADVICE, gcloud_error, is_contention, is_partial
 from iris_core.errors import InventoryToolError
 
@@ -32,6 +33,7 @@ _ENVIRONMENT: Final = {
 }
 
 _MOST_TRIES = 5
+_NOT_EXECUTED: Final = frozenset({126, 127})  # a shell's word for a program that it could not become
 _FIRST_RETRY_SECONDS = 0.5
 _END_SECONDS = 3.0  # gcloud's own handler of SIGTERM takes a fraction of a second
 
@@ -60,7 +62,8 @@ class GcloudCommand:
     """Implements `GcloudRunner` with the gcloud that is on PATH.
 
     Each gcloud runs in a session of its own: the terminal's Ctrl-C reaches iris alone, which then decides, and a command that is
-    given up is ended with all its children. What a command has asked of the cloud goes on there all the same.
+    given up is ended with all its children. None outlives this process, even one that is killed. What a command has asked of the
+    cloud goes on there all the same.
 
     Args:
         project_id: the project of every command.
@@ -114,6 +117,8 @@ class GcloudCommand:
                 )
             if status == 0 and not is_partial(stderr):
                 return stdout
+            if status in _NOT_EXECUTED:
+                raise _not_started(command, stderr.strip())
             tries += 1
             if not is_contention(stderr) or tries >= _MOST_TRIES:
                 raise gcloud_error(command, status, stderr)
@@ -177,6 +182,7 @@ class GcloudCommand:
             ) from error
         finally:
             _end(process)
+            release(process)
             with self._places:
                 self._running.discard(process)
                 self._places.notify_all()
@@ -190,18 +196,9 @@ class GcloudCommand:
             if self._closed.is_set():
                 raise _closed_error(command)
             try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    env=environment,
-                    start_new_session=True,
-                )
+                process = start_guarded(command, environment)
             except OSError as error:
-                raise InventoryToolError(
-                    f"gcloud could not be started: {error}.", argv=command, advice=INSTALL_ADVICE
-                ) from error
+                raise _not_started(command, str(error)) from error
             self._running.add(process)
             return process
 
@@ -224,6 +221,10 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     if process.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
+
+
+def _not_started(command: Sequence[str], reason: str) -> InventoryToolError:
+    return InventoryToolError(f"gcloud could not be started: {reason}.", argv=command, advice=INSTALL_ADVICE)
 
 
 def _closed_error(command: Sequence[str]) -> InventoryToolError:
