@@ -16,7 +16,8 @@
     │   ├── OutOfCapacityError         11  (stockout)
     │   ├── QuotaExceededError         12
     │   ├── RateLimitedError           13
-    │   └── InvalidRequestError        14
+    │   ├── InvalidRequestError        14
+    │   └── CloudUnavailableError      15
     ├── RemoteShellError               20  a host could not be reached, or what ran there failed
     │   ├── HostUnreachableError
     │   ├── AuthenticationFailedError
@@ -212,6 +213,13 @@ class InvalidRequestError(InventoryError):
     """The cloud does not accept the request's values."""
 
     exit_code = 14
+
+
+class CloudUnavailableError(InventoryError):
+    """Google Cloud could not be reached, or failed by itself: whether it did what was asked is not known."""
+
+    exit_code = 15
+    retryable = True
 
 
 class RemoteShellError(IrisError):

@@ -132,6 +132,33 @@ def test_a_database_that_stays_locked_is_an_error(place: Place) -> None:
     assert len(place.lines("tries")) == 5
 
 
+def test_too_many_requests_are_waited_out(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A creation outlasts a minute of them, on the injected clock, and says what it waits for."""
+    limited = (
+        "echo 'ERROR: (gcloud.x) RESOURCE_EXHAUSTED: Maximum number of CreateNode requests per minute' >&2; exit 1"
+    )
+    command = place.gcloud(
+        f'echo x >> "$HERE/tries"; [ "$(wc -l < "$HERE/tries")" -ge 6 ] || {{ {limited}; }}; echo "[]"'
+    )
+    caplog.set_level("INFO", "iris.cluster")
+    assert command.run(["x"], changes=True) == "[]\n"
+    assert len(place.lines("tries")) == 6
+    assert 31.0 <= place.clock.monotonic() <= 62.0
+    assert caplog.text.count("too many requests") == 5
+
+
+def test_closing_ends_the_wait_between_tries(place: Place) -> None:
+    """Nobody waits for the cloud to calm down once iris ends."""
+    command = place.gcloud("echo 'ERROR: rateLimitExceeded' >&2; exit 1")
+    clock = command._clock = FakeClock()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(command.run, ["x"])
+        clock.wait_until_waiting(1)
+        command.close()
+        with pytest.raises(InventoryToolError, match="given up"):
+            future.result(10)
+
+
 def test_other_failures_are_not_tried_again(place: Place) -> None:
     """Gcloud does so itself where it makes sense."""
     command = place.gcloud('echo x >> "$HERE/tries"; exit 1')

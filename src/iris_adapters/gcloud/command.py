@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import shutil
@@ -12,13 +13,16 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from iris_adapters.child_guard import release, start_guarded
-from iris_adapters.gcloud.errors import INSTALL_ADVICE, gcloud_error, is_contention, is_partial
-from iris_core.errors import InventoryToolError
+from iris_adapters.gcloud.errors import INSTALL_ADVICE, gcloud_error, is_partial
+from iris_adapters.gcloud.retries import pause_before_retry
+from iris_core.errors import InventoryToolError, RateLimitedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from iris_core.ports.clock import Clock
+
+_logger = logging.getLogger("iris.cluster")
 
 # Nothing may wait for an answer, hide the output that is parsed, enable an API (and its bill) by itself, or leave a log file for
 # each of the thousands of calls of a long run.
@@ -32,9 +36,7 @@ _ENVIRONMENT: Final = {
     "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
 }
 
-_MOST_TRIES = 5
 _NOT_EXECUTED: Final = frozenset({126, 127})  # a shell's word for a program that it could not become
-_FIRST_RETRY_SECONDS = 0.5
 _END_SECONDS = 3.0  # gcloud's own handler of SIGTERM takes a fraction of a second
 
 
@@ -102,7 +104,7 @@ class GcloudCommand:
         self._closed = threading.Event()
 
     def run(self, argv: Sequence[str], *, changes: bool = False) -> str:
-        """See `GcloudRunner`. "database is locked" is tried again a few times.
+        """See `GcloudRunner`. What passes by itself is tried again for a while, see `retries`; nothing else is.
 
         Raises:
             InventoryToolError: gcloud is missing, did not end within its time, or this object was closed.
@@ -120,9 +122,16 @@ class GcloudCommand:
             if status in _NOT_EXECUTED:
                 raise _not_started(command, stderr.strip())
             tries += 1
-            if not is_contention(stderr) or tries >= _MOST_TRIES:
-                raise gcloud_error(command, status, stderr)
-            pause = _FIRST_RETRY_SECONDS * 2**tries * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is not a secret
+            error = gcloud_error(command, status, stderr)
+            pause = pause_before_retry(error, tries, changes=changes, jitter=random.random)
+            if pause is None:
+                raise error
+            _logger.log(
+                logging.INFO if isinstance(error, RateLimitedError) else logging.DEBUG,
+                "%s Trying again in %.0f s.",
+                error.problem,
+                pause,
+            )
             if self._clock.wait(self._closed, pause):
                 raise _closed_error(command)
 

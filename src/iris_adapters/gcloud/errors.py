@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from iris_core.errors import (
     ApiDisabledError,
+    CloudUnavailableError,
     InvalidRequestError,
     InventoryError,
     InventoryToolError,
@@ -194,7 +195,7 @@ _TABLE: Final = (
         ("unrecognized arguments", "invalid choice:"),
     ),
     _Row(
-        InventoryError,
+        CloudUnavailableError,
         "Google Cloud could not be reached, or failed",
         "Check the network and https://status.cloud.google.com, and try again.",
         (
@@ -203,6 +204,7 @@ _TABLE: Final = (
             "max retries exceeded",
             "connection (refused|reset|aborted)",
             r"\bUNAVAILABLE\b",
+            "service is (currently )?unavailable",
             r"\bHTTPError 5\d\d\b",
             "backend ?error",
             "internal error",

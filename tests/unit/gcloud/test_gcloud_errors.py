@@ -7,6 +7,7 @@ import pytest
 from iris_adapters.gcloud.errors import gcloud_error, is_contention
 from iris_core.errors import (
     ApiDisabledError,
+    CloudUnavailableError,
     InvalidRequestError,
     InventoryError,
     InventoryToolError,
@@ -198,10 +199,16 @@ CASES = [
     Case(
         "network",
         "ERROR: (gcloud.compute.tpus.tpu-vm.list) There was a problem: Unable to find the server at tpu.googleapis.com",
-        InventoryError,
+        CloudUnavailableError,
         "network",
     ),
-    Case("server", "ERROR: (gcloud.compute.tpus.tpu-vm.list) UNAVAILABLE: The service is …", InventoryError, "status"),
+    Case(
+        "server",
+        "ERROR: (gcloud.compute.tpus.tpu-vm.list) UNAVAILABLE: The service is …",
+        CloudUnavailableError,
+        "status",
+    ),
+    Case("server, compute", f"{GCE} - Backend Error", CloudUnavailableError, "status"),
     Case("unknown", "ERROR: (gcloud.x) Nobody knows.", InventoryError, "--verbosity=debug"),
     Case("silent", "", InventoryError, "--verbosity=debug"),
 ]
@@ -220,10 +227,11 @@ def test_each_text_becomes_its_error_with_what_to_do_next(case: Case) -> None:
     assert error.advice in str(error)
 
 
-def test_only_stockouts_and_rate_limits_may_be_tried_again() -> None:
+def test_only_what_passes_by_itself_may_be_tried_again() -> None:
     """No other class of error is worth the same request again."""
+    passing = (OutOfCapacityError, RateLimitedError, CloudUnavailableError)
     retryable = {case.id for case in CASES if gcloud_error(["gcloud"], 1, case.stderr).retryable}
-    assert retryable == {case.id for case in CASES if case.error in (OutOfCapacityError, RateLimitedError)}
+    assert retryable == {case.id for case in CASES if case.error in passing}
 
 
 def test_warnings_before_the_error_are_left_out() -> None:
