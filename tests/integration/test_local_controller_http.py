@@ -17,6 +17,7 @@ import pytest
 
 from iris_adapters.controller.client import JobClient
 from iris_adapters.controller.guard import MOST_BODY_BYTES
+from iris_adapters.controller.http_api import HttpApi
 from iris_adapters.controller.local_controller import LocalController
 from iris_adapters.controller.wire import JobRequest, JobStatus
 from iris_adapters.local.inventory import LocalInventory
@@ -365,8 +366,8 @@ def test_what_is_no_job_api_is_an_error(body: bytes) -> None:
 
 def test_following_what_is_no_websocket_is_an_error() -> None:
     """A server that answers a websocket request with a page is an error with its status."""
-    with answering(200, b"hello") as url, JobClient(url) as client, pytest.raises(JobApiError, match="with 200: hello"):
-        list(client.follow("x"))
+    with answering(200, b"hello") as url, pytest.raises(JobApiError, match="with 200: hello"):
+        list(HttpApi(url, None, 10.0).messages("/api/jobs/x/logs/tail"))
 
 
 def test_nobody_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,10 @@ class _Routes:
     def __init__(self, engine: LocalEngine, session_name: str) -> None:
         self._engine = engine
         self._version = ApiVersion(
-            version=API_VERSION, ray_version=RAY_VERSION, session_name=session_name, controller="iris"
+            version=API_VERSION,
+            ray_version=RAY_VERSION,
+            session_name=session_name,
+            controller=wire_json.IRIS_CONTROLLER,
         )
 
     async def version(self, _: Request) -> Response:

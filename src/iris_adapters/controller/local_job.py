@@ -119,7 +119,9 @@ class LocalJob:
         wire = request_to_json(self.request)
         status = self.status
         if self._end is not None:
-            message = self._end[1] if self.has_ended else f"{self._end[1]}; its other tasks are being ended"
+            message = (
+                self._end[1] if self.has_ended else f"{self._end[1].removesuffix('.')}; its other tasks are being ended"
+            )
         else:
             message = f"Job {self.verdict.reason}." if status is JobStatus.PENDING else "Job is currently running."
         return JobInfo(

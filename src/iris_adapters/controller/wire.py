@@ -22,13 +22,21 @@ if TYPE_CHECKING:
 REPLICAS_KEY = "iris.replicas"
 CPUS_KEY = "iris.cpus_per_replica"
 COSCHEDULED_KEY = "iris.coscheduled"
+RESOURCES_KEY = "iris.resources_per_replica"
+SLICE_KEY = "iris.slice"
+ACCELERATOR_KEY = "iris.accelerator_type"
+RETRIES_KEY = "iris.retries"
 IRIS_KEY_PREFIX = "iris."
 """Metadata keys that begin so are ours: Ray refuses unknown top-level fields, so what Ray has no word for travels there."""
 
 MOST_REPLICAS = 10_000
 """The most replicas one job may have; a request must not make a controller allocate without bound."""
 
+MOST_RETRIES = 1000
+
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._:-]{0,127}")
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -60,7 +68,13 @@ class JobRequest:
         env: environment variables, beside those of the controller.
         replicas: how many times it runs at the same time, each with its own IRIS_TASK_INDEX.
         cpus_per_replica: how many CPUs each replica occupies on its worker. More than 0.
-        coscheduled: whether the replicas start only when all of them can, each on a worker of its own.
+        resources_per_replica: what else each replica occupies, by Ray's names: `{"TPU": 4}`. The local controller has none.
+        coscheduled: whether the replicas start only when all of them can, each on a worker of its own; where workers are of
+            slices, all on workers of one slice.
+        slice_name: the only slice whose workers will do. None: any.
+        accelerator_type: the only type of slice (`v5litepod-16`) whose workers will do. None: any.
+        retries: how often the job may lose a worker and go on: a coscheduled job runs again as a whole, any other the lost replica.
+            A replica that fails by itself is not run again.
         metadata: what the submitter wants to remember with the job. Keys that begin with `iris.` are ours.
 
     Raises:
@@ -72,7 +86,11 @@ class JobRequest:
     env: Mapping[str, str] = field(default_factory=_nothing, hash=False, repr=False)  # may hold secrets
     replicas: int = 1
     cpus_per_replica: float = 1.0
+    resources_per_replica: Mapping[str, float] = field(default_factory=_nothing, hash=False)
     coscheduled: bool = False
+    slice_name: str | None = None
+    accelerator_type: str | None = None
+    retries: int = 0
     metadata: Mapping[str, str] = field(default_factory=_nothing, hash=False)
 
     def __post_init__(self) -> None:
@@ -99,6 +117,16 @@ class JobRequest:
             raise JobApiError(f"replicas must be 1 to {MOST_REPLICAS}, is {self.replicas}")
         if not (math.isfinite(self.cpus_per_replica) and self.cpus_per_replica > 0):
             raise JobApiError(f"cpus_per_replica must be more than 0, is {self.cpus_per_replica}")
+        self._check_placing()
+
+    def _check_placing(self) -> None:
+        for name, amount in self.resources_per_replica.items():
+            _check_resource(name, amount)
+        for name, chosen in (("slice_name", self.slice_name), ("accelerator_type", self.accelerator_type)):
+            if chosen is not None and not _NAME.fullmatch(chosen):
+                raise JobApiError(f"{name} must be the name of one, is {chosen[:140]!r}")
+        if not 0 <= self.retries <= MOST_RETRIES:
+            raise JobApiError(f"retries must be 0 to {MOST_RETRIES}, is {self.retries}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +192,17 @@ class ApiVersion:
     ray_version: str
     session_name: str
     controller: str
+
+
+def _check_resource(name: str, amount: float) -> None:
+    if name == "CPU":
+        raise JobApiError("CPUs are asked for by cpus_per_replica, not by resources_per_replica")
+    if not _RESOURCE.fullmatch(name):
+        raise JobApiError(f"{name[:140]!r} cannot be the name of a resource")
+    if not (math.isfinite(amount) and amount > 0):
+        raise JobApiError(f"the amount of the resource {name} must be more than 0, is {amount}")
+    if amount > 1 and amount != int(amount):  # Ray refuses it, but only when the job has started
+        raise JobApiError(f"the amount of the resource {name} must be a whole number if it is more than 1, is {amount}")
 
 
 def _check_text(value: str, what: str) -> None:

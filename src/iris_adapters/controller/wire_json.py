@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from urllib.parse import quote
 
 from iris_adapters.controller.wire import (
+    ACCELERATOR_KEY,
     COSCHEDULED_KEY,
     CPUS_KEY,
     REPLICAS_KEY,
+    RESOURCES_KEY,
+    RETRIES_KEY,
+    SLICE_KEY,
     ApiVersion,
     JobInfo,
     JobRequest,
@@ -32,6 +38,10 @@ _REQUEST_FIELDS = frozenset(
     }
 )
 _UNSUPPORTED_FIELDS = ("entrypoint_num_gpus", "entrypoint_memory", "entrypoint_resources", "entrypoint_label_selector")
+_UNSUPPORTED_KEYS = (RESOURCES_KEY, SLICE_KEY, ACCELERATOR_KEY)
+IRIS_CONTROLLER = "iris"
+"""What the local controller calls itself in GET /api/version; a Ray cluster says nothing there."""
+
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -39,17 +49,29 @@ def request_to_json(request: JobRequest) -> dict[str, Any]:
     """The body of POST /api/jobs/, without any field that a Ray cluster would refuse."""
     body: dict[str, Any] = {
         "entrypoint": request.entrypoint,
-        "metadata": {
-            **request.metadata,
-            REPLICAS_KEY: str(request.replicas),
-            CPUS_KEY: str(request.cpus_per_replica),
-            COSCHEDULED_KEY: "true" if request.coscheduled else "false",
-        },
+        "metadata": {**request.metadata, **_own_metadata(request)},
         "runtime_env": {"env_vars": dict(request.env)} if request.env else {},
     }
     if request.job_id is not None:
         body["submission_id"] = request.job_id
     return body
+
+
+def _own_metadata(request: JobRequest) -> dict[str, str]:
+    own = {
+        REPLICAS_KEY: str(request.replicas),
+        CPUS_KEY: str(request.cpus_per_replica),
+        COSCHEDULED_KEY: "true" if request.coscheduled else "false",
+    }
+    if request.resources_per_replica:
+        own[RESOURCES_KEY] = json.dumps(dict(request.resources_per_replica))
+    if request.slice_name is not None:
+        own[SLICE_KEY] = request.slice_name
+    if request.accelerator_type is not None:
+        own[ACCELERATOR_KEY] = request.accelerator_type
+    if request.retries:
+        own[RETRIES_KEY] = str(request.retries)
+    return own
 
 
 def request_from_json(value: object) -> JobRequest:
@@ -68,14 +90,20 @@ def request_from_json(value: object) -> JobRequest:
                 f"{name} is not supported by the local controller: its workers offer CPUs and nothing else"
             )
     metadata = _strings(body.get("metadata", {}), "metadata")
+    for key in _UNSUPPORTED_KEYS:
+        if key in metadata:
+            raise JobApiError(
+                f"metadata {key} is not supported by the local controller: its workers offer CPUs, and are of no slice"
+            )
     job_id = body.get("submission_id", body.get("job_id"))
     return JobRequest(
         entrypoint=_string(body.get("entrypoint"), "entrypoint"),
         job_id=None if job_id is None else _string(job_id, "submission_id"),
         env=_environment(_mapping(body.get("runtime_env", {}), "runtime_env")),
-        replicas=_replicas(metadata.pop(REPLICAS_KEY, "1")),
+        replicas=_whole_number(metadata.pop(REPLICAS_KEY, "1"), REPLICAS_KEY),
         cpus_per_replica=_cpus(metadata.pop(CPUS_KEY, None), body.get("entrypoint_num_cpus")),
         coscheduled=_coscheduled(metadata.pop(COSCHEDULED_KEY, "false")),
+        retries=_whole_number(metadata.pop(RETRIES_KEY, "0"), RETRIES_KEY),
         metadata=metadata,
     )
 
@@ -122,14 +150,57 @@ def info_from_json(value: object) -> JobInfo:
 
 
 def infos_from_json(value: object) -> list[JobInfo]:
-    """Read what GET /api/jobs/ answers. A Ray cluster also lists drivers that nobody submitted as jobs: they are left out.
+    """Read what GET /api/jobs/ answers.
+
+    Raises:
+        JobApiError: it is not such a list.
+    """
+    return [info_from_json(item) for item in submitted_jobs(value)]
+
+
+def submitted_jobs(value: object) -> list[object]:
+    """The items of what GET /api/jobs/ answers. A Ray cluster also lists drivers that nobody submitted as jobs: they are left out.
 
     Raises:
         JobApiError: it is not such a list.
     """
     if not isinstance(value, list):
         raise JobApiError("the list of jobs is not a list")
-    return [info_from_json(item) for item in value if not (isinstance(item, dict) and item.get("type") == "DRIVER")]
+    return [item for item in value if not (isinstance(item, dict) and item.get("type") == "DRIVER")]
+
+
+def state_from_json(value: object) -> list[dict[str, Any]]:
+    """Read what one of the lists of Ray's State API (`/api/v0/nodes`) answers.
+
+    Raises:
+        JobApiError: it is not such a list.
+    """
+    data = _mapping(_mapping(value, "the answer").get("data"), "data")
+    items = _mapping(data.get("result"), "result").get("result")
+    if not isinstance(items, list):
+        raise JobApiError("the list of states is not a list")
+    return [_mapping(item, "a state") for item in items]
+
+
+def report_from_json(value: object) -> dict[str, Any]:
+    """Read a driver's report (`ray_job.tasks.Tasks.report`).
+
+    Raises:
+        JobApiError: it is none.
+    """
+    report = _mapping(value, "the report")
+    _status(report.get("status"), "status")
+    _string(report.get("message"), "message")
+    _string(report.get("pending_reason"), "pending_reason")
+    _boolean(report.get("can_be_scheduled"), "can_be_scheduled")
+    _integer_or_none(report.get("exit_code"), "exit_code")
+    if not isinstance(report.get("tasks"), list):
+        raise JobApiError("the list of tasks is not a list")
+    for item in report["tasks"]:
+        if not (isinstance(item, list) and len(item) == 3):  # noqa: PLR2004 - state, worker, exit code
+            raise JobApiError("a task is not a list of state, worker and exit code")
+        _status(item[0], "a task's state")
+    return report
 
 
 def task_to_json(task: TaskInfo) -> dict[str, Any]:
@@ -182,6 +253,12 @@ def version_from_json(value: object) -> ApiVersion:
     )
 
 
+def job_path(job_id: str, rest: str = "") -> str:
+    """The path of a job's route."""
+    path = f"/api/jobs/{quote(job_id, safe='')}"
+    return f"{path}/{rest}" if rest else path
+
+
 def text_field(value: object, name: str) -> str:
     """The string `name` of a JSON object.
 
@@ -227,9 +304,9 @@ def _environment(runtime_env: dict[str, Any]) -> dict[str, str]:
     return _strings(runtime_env.get("env_vars") or {}, "runtime_env.env_vars")
 
 
-def _replicas(text: str) -> int:
+def _whole_number(text: str, key: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):  # noqa: PLR2004 - int() itself refuses thousands of digits
-        raise JobApiError(f"metadata {REPLICAS_KEY} must be a whole number, is {text[:40]!r}")
+        raise JobApiError(f"metadata {key} must be a whole number, is {text[:40]!r}")
     return int(text)
 
 
