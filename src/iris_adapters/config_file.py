@@ -267,14 +267,14 @@ def _show(value: object) -> str:
 
 
 def _suggest(path: KeyPath) -> str:
-    """Where to go from a key that does not exist: the nearest one beside it, else the same one elsewhere, else all of them."""
+    """Where to go from a key that does not exist: the same one elsewhere, else the nearest one beside it, else all of them."""
     *around, key = map(str, path)
     section = tuple(part for part in around if not part.isdecimal())
     known = {name for where, name in _all_keys() if where == section}
-    if nearest := difflib.get_close_matches(key, known, n=1):
-        return f"; did you mean {nearest[0]}?"
     if elsewhere := [".".join([*where, name]) for where, name in _all_keys() if name == key]:
         return f"; did you mean {' or '.join(elsewhere)}?"
+    if nearest := difflib.get_close_matches(key, known, n=1):
+        return f"; did you mean {nearest[0]}?"
     return f"; there are {', '.join(sorted(known))}"
 
 

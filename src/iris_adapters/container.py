@@ -88,18 +88,25 @@ def _gcloud_inventory(
     config: ClusterConfig, gcloud: GcloudCommand, clock: Clock, key_pair: KeyPair
 ) -> Iterator[GcloudInventory]:
     from iris_adapters.gcloud.inventory import GcloudInventory
+    from iris_adapters.gcloud.owner import OwnerLookup
 
-    user = _gcp(config).ssh.user or _local_user()
-    inventory = GcloudInventory(config, gcloud, clock, ssh_public_key=key_pair.public_key, ssh_user=user)
+    inventory = GcloudInventory(
+        config,
+        gcloud,
+        clock,
+        owner=OwnerLookup(config.owner, gcloud, partial(_local_user, "owner")),
+        ssh_public_key=key_pair.public_key,
+        ssh_user=_gcp(config).ssh.user or _local_user("gcp.ssh.user"),
+    )
     yield inventory
     inventory.close()
 
 
-def _local_user() -> str:
+def _local_user(key_path: str) -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError) as error:  # a container whose user id has no name
-        raise ConfigError("this system does not know your user name: name one", key_path="gcp.ssh.user") from error
+        raise ConfigError("this system does not know your user name: name one", key_path=key_path) from error
 
 
 def _fabric_shell(

@@ -18,13 +18,12 @@ _logger = logging.getLogger("iris.cluster")
 
 
 def plan_cleanup(inventory: VmInventory) -> Sequence[Resource]:
-    """What there is of the cluster, in whatever state: its slices, then its controller.
+    """What there is of the cluster, in whatever state: its slices, requests for slices, then its controller.
 
     Raises:
         InventoryError: it is not known what there is.
     """
-    controller = inventory.find_controller()
-    return [*inventory.list_slices(), *([] if controller is None else [controller])]
+    return inventory.list_resources()
 
 
 def carry_out_cleanup(inventory: VmInventory, plan: Sequence[Resource]) -> list[str]:

@@ -6,20 +6,43 @@ a `ConfigError` that names its key path.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from iris_core.config_checks import (
+    FORBID_UNKNOWN_KEYS,
+    check_label_value,
+    check_labels,
+    check_metadata,
+    check_name,
+    check_port,
+    check_positive,
+    check_tags,
+    nothing,
+)
+from iris_core.config_workers import ContainerConfig, QueuedConfig, WorkerGroupConfig
 from iris_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FORBID_UNKNOWN_KEYS = {
-    "extra": "forbid"
-}  # what `__pydantic_config__` tells pydantic, so that the core need not know it
+__all__ = [
+    "DEFAULT_CONTROLLER_CONTAINER",
+    "DEFAULT_WORKER_CONTAINER",
+    "ClusterConfig",
+    "ContainerConfig",
+    "ControllerConfig",
+    "GcpConfig",
+    "HostKeyPolicy",
+    "LocalConfig",
+    "LogConfig",
+    "Mode",
+    "QueuedConfig",
+    "Route",
+    "SshConfig",
+    "WorkerGroupConfig",
+]
 
 DEFAULT_CONTROLLER_CONTAINER: Final = "iris-controller"
 """The name of the controller's container where the configuration gives none."""
@@ -27,17 +50,9 @@ DEFAULT_CONTROLLER_CONTAINER: Final = "iris-controller"
 DEFAULT_WORKER_CONTAINER: Final = "iris-worker"
 """The name of a worker's container where the configuration gives none."""
 
-_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 # `iris-controller-` and `-{group}-{timestamp}` must fit beside the prefix.
-_MOST_PREFIX_CHARACTERS = 30
-_MOST_GROUP_CHARACTERS = 15
-_LABEL_KEY = re.compile(r"[a-z][-_a-z0-9]{0,62}")
-_LABEL_VALUE = re.compile(r"[-_a-z0-9]{0,63}")
-_MOST_PORT = 65535
-
-
-def _nothing() -> Mapping[str, str]:
-    return MappingProxyType({})  # by a factory: Python 3.11 takes a mapping proxy for a mutable default
+_MOST_PREFIX_CHARACTERS: Final = 30
+_MOST_LIFE_HOURS: Final = 120 * 24.0  # the most that Compute takes for max-run-duration
 
 
 class Mode(StrEnum):
@@ -61,55 +76,6 @@ class HostKeyPolicy(StrEnum):
     FIRST_USE = "first-use"
 
 
-def _check_name(value: str, key_path: str, most_characters: int) -> None:
-    if not _NAME.fullmatch(value) or len(value) > most_characters:
-        raise ConfigError(
-            f"{value!r} cannot be part of a Google Cloud name: use 1 to {most_characters} of a-z, 0-9 and '-', beginning with "
-            "a letter and not ending with '-'",
-            key_path=key_path,
-        )
-
-
-def _check_positive(value: float, key_path: str) -> None:
-    if not value > 0:
-        raise ConfigError(f"must be more than 0, is {value}", key_path=key_path)
-
-
-def _check_port(value: int, key_path: str, *, zero_allowed: bool = False) -> None:
-    if not (0 if zero_allowed else 1) <= value <= _MOST_PORT:
-        raise ConfigError(f"{value} is not a port number", key_path=key_path)
-
-
-def _check_labels(labels: Mapping[str, str], key_path: str) -> None:
-    for key, value in labels.items():
-        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
-            raise ConfigError(
-                f"the label {key}={value} is not one Google Cloud takes: lower-case letters, digits, '-' and '_', at most 63",
-                key_path=f"{key_path}.{key}",
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerConfig:
-    """The container that a host runs.
-
-    Attributes:
-        name: its name; the log capture looks for it. None: `iris-controller` or `iris-worker`.
-        image: the image to run. None: the VM's own start-up does it, iris only watches the container of that name.
-        command: arguments after the image; empty: what the image runs by itself.
-        env: environment variables of the container.
-        docker_args: further arguments of `docker run` before the image (`--device=/dev/accel0`, `--volume=…`).
-    """
-
-    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
-
-    name: str | None = None
-    image: str | None = None
-    command: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=_nothing, hash=False)
-    docker_args: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerConfig:
     """The controller and the VM it runs on.
@@ -122,10 +88,16 @@ class ControllerConfig:
         boot_disk_gb: size of its disk in GB; room for the image and its logs.
         ready_timeout_seconds: how long `start` and `connect` wait for VM and controller together. A VM takes about a minute,
             pulling a large image several.
+        network: VPC network of its VM. None: that of the section `gcp`.
+        subnetwork: None: that of the section `gcp`.
+        service_account: None: that of the section `gcp`.
+        labels: further labels of its VM.
+        metadata: further metadata of its VM.
+        tags: its VM's network tags, which firewall rules go by.
         container: what it runs.
     """
 
-    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+    __pydantic_config__ = FORBID_UNKNOWN_KEYS
 
     port: int = 10000
     machine_type: str = "e2-standard-4"
@@ -133,45 +105,22 @@ class ControllerConfig:
     image_project: str = "cos-cloud"
     boot_disk_gb: int = 50
     ready_timeout_seconds: float = 600.0
+    network: str | None = None
+    subnetwork: str | None = None
+    service_account: str | None = None
+    labels: Mapping[str, str] = field(default_factory=nothing, hash=False)
+    metadata: Mapping[str, str] = field(default_factory=nothing, hash=False)
+    tags: tuple[str, ...] = ()
     container: ContainerConfig = field(default_factory=ContainerConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be right."""
-        _check_port(self.port, "controller.port")
-        _check_positive(self.boot_disk_gb, "controller.boot_disk_gb")
-        _check_positive(self.ready_timeout_seconds, "controller.ready_timeout_seconds")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerGroupConfig:
-    """Slices of one kind.
-
-    Attributes:
-        name: of the group; part of the slices' names.
-        accelerator_type: `v5litepod-16` and the like.
-        runtime_version: the TPU VM's image, `v2-alpha-tpuv5-lite` and the like.
-        count: how many slices `start` sees to. 0: the group exists, and something else creates its slices.
-        spot: whether the slices may be preempted, at a lower price.
-        labels: further labels of the slices.
-        container: what each of its hosts runs.
-    """
-
-    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
-
-    name: str
-    accelerator_type: str
-    runtime_version: str
-    count: int = 1
-    spot: bool = False
-    labels: Mapping[str, str] = field(default_factory=_nothing, hash=False)
-    container: ContainerConfig = field(default_factory=ContainerConfig)
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be right."""
-        _check_name(self.name, "workers.name", _MOST_GROUP_CHARACTERS)
-        if self.count < 0:
-            raise ConfigError(f"must be 0 or more, is {self.count}", key_path="workers.count")
-        _check_labels(self.labels, "workers.labels")
+        check_port(self.port, "controller.port")
+        check_positive(self.boot_disk_gb, "controller.boot_disk_gb")
+        check_positive(self.ready_timeout_seconds, "controller.ready_timeout_seconds")
+        check_labels(self.labels, "controller.labels")
+        check_metadata(self.metadata, "controller.metadata")
+        check_tags(self.tags, "controller.tags")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +140,7 @@ class SshConfig:
             `first-use`: where the API reports none, the first key seen for an instance id is believed and kept.
     """
 
-    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+    __pydantic_config__ = FORBID_UNKNOWN_KEYS
 
     user: str | None = None
     key_file: str | None = None
@@ -205,10 +154,10 @@ class SshConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be right."""
-        _check_port(self.port, "gcp.ssh.port")
-        _check_positive(self.connect_timeout_seconds, "gcp.ssh.connect_timeout_seconds")
-        _check_positive(self.most_connects, "gcp.ssh.most_connects")
-        _check_positive(self.dead_peer_seconds, "gcp.ssh.dead_peer_seconds")
+        check_port(self.port, "gcp.ssh.port")
+        check_positive(self.connect_timeout_seconds, "gcp.ssh.connect_timeout_seconds")
+        check_positive(self.most_connects, "gcp.ssh.most_connects")
+        check_positive(self.dead_peer_seconds, "gcp.ssh.dead_peer_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +170,7 @@ class GcpConfig:
         network: VPC network. None: the project's default.
         subnetwork: None: the network's own in the region.
         service_account: e-mail of the VMs' service account. None: the project's default.
+        external_ips: whether VMs and slices get external addresses. false: they are reached from inside the network only.
         gcloud_timeout_seconds: for one gcloud command that only reads. A read takes 2 s; gcloud itself retries server errors.
         gcloud_change_timeout_seconds: for one that creates or deletes; a TPU slice takes minutes.
         most_gcloud_commands: how many may run at the same time; each costs about 100 MB and a second of CPU, and more than
@@ -228,13 +178,14 @@ class GcpConfig:
         ssh: how hosts are reached.
     """
 
-    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+    __pydantic_config__ = FORBID_UNKNOWN_KEYS
 
     project_id: str
     zone: str
     network: str | None = None
     subnetwork: str | None = None
     service_account: str | None = None
+    external_ips: bool = True
     gcloud_timeout_seconds: float = 120.0
     gcloud_change_timeout_seconds: float = 1200.0
     most_gcloud_commands: int = 4
@@ -245,9 +196,14 @@ class GcpConfig:
         for key in ("project_id", "zone"):
             if not getattr(self, key):
                 raise ConfigError("must not be empty", key_path=f"gcp.{key}")
-        _check_positive(self.gcloud_timeout_seconds, "gcp.gcloud_timeout_seconds")
-        _check_positive(self.gcloud_change_timeout_seconds, "gcp.gcloud_change_timeout_seconds")
-        _check_positive(self.most_gcloud_commands, "gcp.most_gcloud_commands")
+        check_positive(self.gcloud_timeout_seconds, "gcp.gcloud_timeout_seconds")
+        check_positive(self.gcloud_change_timeout_seconds, "gcp.gcloud_change_timeout_seconds")
+        check_positive(self.most_gcloud_commands, "gcp.most_gcloud_commands")
+        if not self.external_ips and self.ssh.route is Route.EXTERNAL:
+            raise ConfigError(
+                "VMs without external addresses are not reached by them: choose another gcp.ssh.route",
+                key_path="gcp.external_ips",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +220,7 @@ class LogConfig:
             may take to be captured. 0: nothing is.
     """
 
-    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+    __pydantic_config__ = FORBID_UNKNOWN_KEYS
 
     discovery_seconds: float = 10.0
     drain_seconds: float = 10.0
@@ -274,7 +230,7 @@ class LogConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be right."""
-        _check_positive(self.discovery_seconds, "logs.discovery_seconds")
+        check_positive(self.discovery_seconds, "logs.discovery_seconds")
         for key in ("drain_seconds", "black_box_seconds"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"must be 0 or more, is {getattr(self, key)}", key_path=f"logs.{key}")
@@ -290,7 +246,7 @@ class LocalConfig:
         cpus_per_worker: what one worker offers. Nothing is enforced: it bounds how many replicas run at the same time.
     """
 
-    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+    __pydantic_config__ = FORBID_UNKNOWN_KEYS
 
     port: int = 0
     workers: int = 4
@@ -298,9 +254,9 @@ class LocalConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be right."""
-        _check_port(self.port, "local.port", zero_allowed=True)
-        _check_positive(self.workers, "local.workers")
-        _check_positive(self.cpus_per_worker, "local.cpus_per_worker")
+        check_port(self.port, "local.port", zero_allowed=True)
+        check_positive(self.workers, "local.workers")
+        check_positive(self.cpus_per_worker, "local.cpus_per_worker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +266,10 @@ class ClusterConfig:
     Attributes:
         mode: where it runs.
         label_prefix: what sets this cluster apart from others in the project: part of every name and label.
+        owner: who all that iris creates belongs to, as the label `iris-owner`; what belongs to somebody else is left alone. None:
+            gcloud's account, or else the local user, with every character that a label cannot have replaced by `-`.
+        time_to_live_hours: how long it may exist. Google deletes the controller's VM when it has run for so long; slices, which Google
+            does not end by itself, bear the time in the label `iris-expires`. None: until it is deleted.
         gcp: needed in GCP mode, ignored in local mode.
         controller: the controller and its VM.
         workers: the groups of worker slices.
@@ -317,10 +277,12 @@ class ClusterConfig:
         local: the in-process cluster.
     """
 
-    __pydantic_config__ = _FORBID_UNKNOWN_KEYS
+    __pydantic_config__ = FORBID_UNKNOWN_KEYS
 
     mode: Mode = Mode.LOCAL
     label_prefix: str = "iris"
+    owner: str | None = None
+    time_to_live_hours: float | None = None
     gcp: GcpConfig | None = None
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     workers: tuple[WorkerGroupConfig, ...] = ()
@@ -329,7 +291,14 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be right."""
-        _check_name(self.label_prefix, "label_prefix", _MOST_PREFIX_CHARACTERS)
+        check_name(self.label_prefix, "label_prefix", _MOST_PREFIX_CHARACTERS)
+        if self.owner is not None:
+            check_label_value(self.owner, "owner")
+        if self.time_to_live_hours is not None and not 0 < self.time_to_live_hours <= _MOST_LIFE_HOURS:
+            raise ConfigError(
+                f"must be more than 0 and at most {_MOST_LIFE_HOURS:g}, is {self.time_to_live_hours}",
+                key_path="time_to_live_hours",
+            )
         if self.mode is Mode.GCP and self.gcp is None:
             raise ConfigError("mode is gcp, so the section gcp with project_id and zone is needed", key_path="gcp")
         names = [group.name for group in self.workers]

@@ -68,6 +68,9 @@ class ControllerVm:
         state: Google's word for its state (`RUNNING`, `STAGING` …), shown to the user.
         created_at: when it was created, None where that is not known.
         labels: its labels.
+        owner: who it belongs to, by its label; empty where it has none.
+        expires_at: until when it was meant to exist, by its label; None: until it is deleted.
+        machine_type: of its VM, empty in local mode.
         token: the bearer token that the job API wants, None where it wants none. Never shown.
     """
 
@@ -78,7 +81,36 @@ class ControllerVm:
     state: str = ""
     created_at: datetime | None = None
     labels: Mapping[str, str] = field(default_factory=_nothing, hash=False)
+    owner: str = ""
+    expires_at: datetime | None = None
+    machine_type: str = ""
     token: str | None = field(default=None, repr=False)
+
+    @property
+    def zone(self) -> str:
+        """Its zone, empty in local mode."""
+        return self.host.zone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What a slice is made of, as far as Google tells. What it does not tell is empty, or None.
+
+    Attributes:
+        accelerator_type: `v5litepod-16` and the like.
+        type: the TPU's generation, `V4` and the like.
+        topology: how its chips are arranged, `2x2x2` and the like.
+        runtime_version: the image of its hosts.
+        spot: whether it may be preempted.
+        reserved: whether it came out of a reservation.
+    """
+
+    accelerator_type: str = ""
+    type: str = ""
+    topology: str = ""
+    runtime_version: str = ""
+    spot: bool | None = None
+    reserved: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +127,10 @@ class Slice:
         hosts: its hosts by worker index; empty until Google has given them addresses.
         created_at: when it was created, None where that is not known.
         labels: its labels.
+        owner: who it belongs to, by its label; empty where it has none.
+        expires_at: until when it was meant to exist, by its label; None: until it is deleted.
+        hardware: what it is made of.
+        queued_as: the name of the queued resource that it came from, empty where it was created at once.
     """
 
     name: str
@@ -106,9 +142,45 @@ class Slice:
     hosts: tuple[Host, ...] = ()
     created_at: datetime | None = None
     labels: Mapping[str, str] = field(default_factory=_nothing, hash=False)
+    owner: str = ""
+    expires_at: datetime | None = None
+    hardware: Hardware = field(default_factory=Hardware)
+    queued_as: str = ""
 
 
-Resource: TypeAlias = ControllerVm | Slice
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedSlice:
+    """A request for a slice (Google's word: a queued resource), which stays there beside the slice once that exists.
+
+    Attributes:
+        name: of the request, and of the slice that comes of it.
+        group: the worker group of the configuration it was made for, empty where its labels do not say.
+        zone: its zone.
+        phase: PENDING while it waits or is being fulfilled, READY once the slice is there, FAILED when no slice comes of it any more
+            (it counts against the quota until it is deleted), DELETING.
+        state: Google's word for its state (`WAITING_FOR_RESOURCES`, `ACTIVE` …), shown to the user.
+        problem: why it has failed, empty where Google does not say or it has not.
+        created_at: when it was made, None where that is not known.
+        labels: its labels, which are those of the slice.
+        owner: who it belongs to, by its label; empty where it has none.
+        expires_at: until when its slice is meant to exist, by its label; None: until it is deleted.
+        hardware: what the slice is to be made of.
+    """
+
+    name: str
+    group: str
+    zone: str
+    phase: VmPhase
+    state: str = ""
+    problem: str = ""
+    created_at: datetime | None = None
+    labels: Mapping[str, str] = field(default_factory=_nothing, hash=False)
+    owner: str = ""
+    expires_at: datetime | None = None
+    hardware: Hardware = field(default_factory=Hardware)
+
+
+Resource: TypeAlias = ControllerVm | Slice | QueuedSlice
 """What can be deleted."""
 
 
@@ -130,8 +202,3 @@ class CommandResult:
 def controller_name(label_prefix: str) -> str:
     """The name of the controller VM of the cluster with this label prefix."""
     return f"iris-controller-{label_prefix}"
-
-
-def managed_label(label_prefix: str) -> str:
-    """The label that every resource of the cluster bears with the value `true`."""
-    return f"{label_prefix}-managed"

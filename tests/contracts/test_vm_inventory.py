@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,16 +19,18 @@ from iris_adapters.gcloud.command import GcloudCommand
 from iris_adapters.gcloud.inventory import GcloudInventory
 from iris_adapters.local.inventory import LocalInventory
 from iris_adapters.system_clock import SystemClock
-from iris_core.config import ClusterConfig, GcpConfig, Mode, WorkerGroupConfig
+from iris_core.config import ClusterConfig, GcpConfig, Mode, QueuedConfig, WorkerGroupConfig
+from iris_core.fit import slice_misfits
 from iris_core.model import ControllerVm, HostRole, VmPhase, controller_name
 from iris_core.ports.vm_inventory import VmInventory
 from tests.lab.cloud import PROJECT, ZONE
 from tests.lab.gcloud_api import GcloudApi
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 GROUP = WorkerGroupConfig(name="tpu", accelerator_type="v5litepod-16", runtime_version="v2-alpha-tpuv5-lite")
+QUEUED = replace(GROUP, name="queued", queued=QueuedConfig(wait_minutes=30))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +41,21 @@ class InventoryCase:
         inventory: it knows an empty cluster.
         label_prefix: of that cluster.
         group: what slices can be created of; None where there can be none (local mode).
+        hold: lets requests for slices wait.
+        fulfil: lets there be capacity for the request of this name.
     """
 
     inventory: VmInventory
     label_prefix: str
     group: WorkerGroupConfig | None = GROUP
+    hold: Callable[[], None] = lambda: None
+    fulfil: Callable[[str], object] = lambda _name: None
 
 
 @contextmanager
 def fake_case() -> Iterator[InventoryCase]:
-    yield InventoryCase(inventory=FakeInventory(label_prefix="ctr"), label_prefix="ctr")
+    inventory = FakeInventory(label_prefix="ctr")
+    yield InventoryCase(inventory=inventory, label_prefix="ctr", fulfil=inventory.fulfil)
 
 
 class _StandInController:
@@ -75,8 +82,14 @@ def gcloud_case() -> Iterator[InventoryCase]:
     with tempfile.TemporaryDirectory() as directory, GcloudApi(Path(directory)) as api:
         clock = SystemClock()
         gcloud = GcloudCommand(PROJECT, clock, environment=api.environment)
-        inventory = GcloudInventory(config, gcloud, clock, ssh_public_key=lambda: "ssh-ed25519 AAAA", ssh_user="joe")
-        yield InventoryCase(inventory=inventory, label_prefix="ctr")
+        inventory = GcloudInventory(
+            config, gcloud, clock, owner=lambda: "joe", ssh_public_key=lambda: "ssh-ed25519 AAAA", ssh_user="joe"
+        )
+
+        def hold() -> None:
+            api.queue.has_capacity = False
+
+        yield InventoryCase(inventory=inventory, label_prefix="ctr", hold=hold, fulfil=api.queue.fulfil)
         inventory.close()
 
 
@@ -206,6 +219,71 @@ def test_serial_output_is_text_and_nothing_for_what_is_gone(inventory: VmInvento
     assert isinstance(inventory.serial_output(controller), str)
     inventory.delete(controller)
     assert isinstance(inventory.serial_output(controller), str)
+
+
+def test_what_is_created_has_its_owner_and_fits(case: InventoryCase, group: WorkerGroupConfig) -> None:
+    """A slice says whose it is, and is made of what was asked for; so does the controller."""
+    owner = case.inventory.owner()
+
+    slice_, controller = case.inventory.create_slice(group), case.inventory.ensure_controller()
+
+    assert owner
+    assert (slice_.owner, controller.owner) == (owner, owner)
+    assert slice_misfits(slice_, group, owner=owner) == []
+    assert slice_.queued_as == ""
+
+
+def test_a_request_waits_and_becomes_a_slice(case: InventoryCase, group: WorkerGroupConfig) -> None:
+    """It is listed from the first moment on, with its group, owner and hardware; the slice bears its name."""
+    group = replace(QUEUED, name=group.name)
+    case.hold()
+    request = case.inventory.queue_slice(group)
+
+    (listed,) = case.inventory.list_queued()
+    assert (listed.name, listed.group, listed.phase) == (request.name, group.name, VmPhase.PENDING)
+    assert listed.name.startswith(f"{case.label_prefix}-{group.name}-")
+    assert slice_misfits(listed, group, owner=case.inventory.owner()) == []
+    assert list(case.inventory.list_slices()) == []
+    assert [resource.name for resource in case.inventory.list_resources()] == [request.name]
+
+    case.fulfil(request.name)
+
+    (listed,) = case.inventory.list_queued()
+    (slice_,) = case.inventory.list_slices()
+    assert listed.phase is VmPhase.READY
+    assert (slice_.name, slice_.queued_as, slice_.group) == (request.name, request.name, group.name)
+    assert list(case.inventory.list_resources()) == [slice_]
+
+
+@pytest.mark.parametrize("by", ["request", "slice"])
+def test_a_request_and_its_slice_go_together(case: InventoryCase, group: WorkerGroupConfig, by: str) -> None:
+    """Whichever of the two is deleted; deleting again succeeds."""
+    case.hold()
+    request = case.inventory.queue_slice(replace(QUEUED, name=group.name))
+    case.fulfil(request.name)
+    (slice_,) = case.inventory.list_slices()
+    resource = request if by == "request" else slice_
+
+    case.inventory.delete(resource)
+    assert list(case.inventory.list_queued()) == []
+    assert list(case.inventory.list_slices()) == []
+    case.inventory.delete(slice_)
+
+
+def test_everything_is_listed_slices_first(case: InventoryCase, group: WorkerGroupConfig) -> None:
+    """In the cluster's zone as in all of them."""
+    controller = case.inventory.ensure_controller()
+    slice_ = case.inventory.create_slice(group)
+
+    for all_zones in (False, True):
+        listed = case.inventory.list_resources(all_zones=all_zones)
+        assert [resource.name for resource in listed] == [slice_.name, controller.name]
+
+
+def test_an_empty_cluster_has_no_resources(inventory: VmInventory) -> None:
+    """Neither requests nor anything else."""
+    assert list(inventory.list_queued()) == []
+    assert list(inventory.list_resources(all_zones=True)) == []
 
 
 def test_close_is_idempotent(inventory: VmInventory) -> None:

@@ -68,6 +68,7 @@ def opened(api: GcloudApi, prefix: str = "iris", route: Route = Route.EXTERNAL) 
         config,
         GcloudCommand(PROJECT, clock, environment=api.environment),
         clock,
+        owner=lambda: "joe",
         ssh_public_key=lambda: "ssh-ed25519 AAAA joe@home, sweet=home",
         ssh_user="joe",
     )
@@ -90,13 +91,13 @@ def test_the_cloud_gets_what_was_configured(gcloud_api: GcloudApi, inventory: Gc
 
     instance = gcloud_api.cloud.get(controller.name).body
     metadata = {item["key"]: item["value"] for item in instance["metadata"]["items"]}
-    assert instance["labels"] == {"iris-managed": "true"}
+    assert instance["labels"] == {"iris-managed": "true", "iris-cluster": "iris", "iris-owner": "joe"}
     assert metadata["enable-guest-attributes"] == "TRUE"
     assert metadata["ssh-keys"].strip() == "joe:ssh-ed25519 AAAA joe@home, sweet=home"
     assert "example/controller" in metadata["startup-script"]
 
     node = gcloud_api.cloud.get(slice_.name).body
-    assert node["labels"] == {"team": "red", "iris-managed": "true", "iris-group": "tpu"}
+    assert node["labels"] == {**instance["labels"], "team": "red", "iris-group": "tpu"}
     assert node["schedulingConfig"]["spot"] is True
     assert "'a, b=c\nd'" in node["metadata"]["startup-script"]
     assert (slice_.phase, len(slice_.hosts)) == (VmPhase.READY, 4)

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from tests.lab.compute import ComputeInstances
 from tests.lab.compute_catalog import ComputeCatalog
 from tests.lab.http_shapes import ApiError, Request, Router
+from tests.lab.queued import QueuedResources
 from tests.lab.tpu import TpuNodes
 
 if TYPE_CHECKING:
@@ -26,14 +27,18 @@ _STOP_POLL_SECONDS = 0.01
 
 
 class ApiServer:
-    """Serves the cloud on 127.0.0.1 until closed; a context manager."""
+    """Serves the cloud on 127.0.0.1 until closed; a context manager.
+
+    Attributes:
+        queue: the queued resources.
+    """
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self._router = Router()
         ComputeCatalog(cloud, self._router)
         ComputeInstances(cloud, self._router)
-        TpuNodes(cloud, self._router)
+        self.queue = QueuedResources(cloud, self._router, TpuNodes(cloud, self._router))
         handler = type("Handler", (_Handler,), {"api": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True

@@ -62,6 +62,11 @@ class Cloud:
         self._numbers = itertools.count(time.time_ns())
         self._lock = threading.RLock()
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether operations take their time, and so are carried out by threads."""
+        return self._has_machines or self.creation_seconds > 0
+
     def find(self, kind: str, name: str, zone: str, project: str = PROJECT) -> Record:
         """The resource of this name or numeric id.
 
@@ -223,8 +228,9 @@ class Cloud:
         record.show(**{"state" if record.kind == Kind.NODE else "status": state})
 
     def _begin(self, plan: Plan, record: Record, carry_out: Callable[[Operation], None]) -> Operation:
-        slow = self._has_machines or self.creation_seconds > 0
-        return self.operations.begin(plan.verb, plan.target, carry_out, target_id=record.number, in_background=slow)
+        return self.operations.begin(
+            plan.verb, plan.target, carry_out, target_id=record.number, in_background=self.is_slow
+        )
 
 
 def _exists(record: Record) -> str:

@@ -33,12 +33,14 @@ class GcloudApi:
     Attributes:
         cloud: its state: look at it, change it, order faults, read the requests.
         server: what serves it.
+        queue: its queued resources: let them wait, be fulfilled, fail, or come too late.
         environment: the whole environment for a gcloud process.
     """
 
     def __init__(self, directory: Path, machines: Machines | None = None) -> None:
         self.cloud = Cloud(machines)
         self.server = ApiServer(self.cloud)
+        self.queue = self.server.queue
         self.environment = gcloud_environment(self.server.url, directory / "home")
         self._timers: list[threading.Timer] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import math
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _HOSTS_PER_CHIPS = 4
 _CORES_PER_HOST = 8
+_CORES_PER_CHIP = 2
 
 
 class Kind:
@@ -156,3 +158,11 @@ def host_count(accelerator_type: str) -> int:
     generation, _, size = accelerator_type.rpartition("-")
     per_host = _HOSTS_PER_CHIPS if generation in {"v5litepod", "v6e"} else _CORES_PER_HOST
     return max(1, int(size) // per_host)
+
+
+def accelerator_type(generation: str, topology: str) -> str:
+    """The accelerator type that a generation (`V4`) and a topology (`2x2x2`, in chips) make."""
+    chips = math.prod(int(length) for length in topology.split("x"))
+    if generation in {"V5LITE_POD", "V6E"}:
+        return f"{'v6e' if generation == 'V6E' else 'v5litepod'}-{chips}"
+    return f"{generation.lower()}-{chips * _CORES_PER_CHIP}"

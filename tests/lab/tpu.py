@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING
 
 from tests.lab.cloud import Plan
 from tests.lab.http_shapes import ApiError
-from tests.lab.machines import Kind, Record, host_count
+from tests.lab.machines import Kind, Record, accelerator_type, host_count
 from tests.lab.operations import Operation, tpu_shape
 
 if TYPE_CHECKING:
     from tests.lab.cloud import Cloud
     from tests.lab.http_shapes import Json, Request, Router
 
+_KEPT = (
+    "labels",
+    "metadata",
+    "tags",
+    "serviceAccount",
+    "dataDisks",
+    "description",
+    "acceleratorConfig",
+    "queuedResource",
+)
 _ROOT = "/v2/projects/{project}/locations/{zone}"
 
 
@@ -47,16 +57,42 @@ class TpuNodes:
 
     def create(self, request: Request, project: str, zone: str) -> Json:
         """Create a node."""
-        sent = request.body
-        name = request.query["nodeId"]
-        number = self._cloud.new_number()
-        if "acceleratorType" not in sent:
+        operation = self.create_node(
+            project, zone, request.query["nodeId"], request.body, error=request.operation_error
+        )
+        return tpu_shape(operation, parent=_parent(project, zone))
+
+    def check(self, sent: Json) -> str:
+        """The accelerator type of a node that is asked for.
+
+        Raises:
+            ApiError: 400, it is none that the lab knows.
+        """
+        config = sent.get("acceleratorConfig")
+        wanted = sent.get("acceleratorType") or (config and accelerator_type(config["type"], config["topology"]))
+        if not wanted:
             raise ApiError(400, "the lab wants an accelerator type", status_name="INVALID_ARGUMENT")
         try:
-            host_count(sent["acceleratorType"])
+            host_count(wanted)
         except ValueError:
-            text = f"Invalid accelerator type: {sent['acceleratorType']}"
-            raise ApiError(400, text, status_name="INVALID_ARGUMENT") from None
+            raise ApiError(400, f"Invalid accelerator type: {wanted}", status_name="INVALID_ARGUMENT") from None
+        return str(wanted)
+
+    def create_node(self, project: str, zone: str, name: str, sent: Json, *, error: Json | None = None) -> Operation:
+        """Begin to create a node.
+
+        Args:
+            project: where.
+            zone: where.
+            name: of the node.
+            sent: what was asked for, in the API's shape.
+            error: in which the operation is to end; None: it succeeds.
+
+        Raises:
+            ApiError: it cannot be.
+        """
+        wanted = self.check(sent)
+        number = self._cloud.new_number()
         now = time.time_ns()
         seconds = datetime.fromtimestamp(now // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         full_name = f"{_parent(project, zone)}/nodes/{name}"
@@ -64,7 +100,7 @@ class TpuNodes:
             "name": full_name,
             "id": number,
             "state": "CREATING",
-            "acceleratorType": sent["acceleratorType"],
+            "acceleratorType": wanted,
             "runtimeVersion": sent.get("runtimeVersion", ""),
             "apiVersion": "V2",
             "createTime": f"{seconds}.{now % 10**9:09d}Z",
@@ -72,7 +108,7 @@ class TpuNodes:
             "networkConfig": sent.get("networkConfig", {}),
             "schedulingConfig": sent.get("schedulingConfig", {}),
         }
-        for field in ("labels", "metadata", "tags", "serviceAccount", "dataDisks", "description"):
+        for field in _KEPT:
             if sent.get(field):
                 body[field] = sent[field]
         record = Record(kind=Kind.NODE, project=project, zone=zone, name=name, number=number, body=body)
@@ -80,8 +116,16 @@ class TpuNodes:
         def done(operation: Operation) -> None:
             operation.response = {"@type": "type.googleapis.com/google.cloud.tpu.v2.Node", **record.body}
 
-        plan = Plan(verb="create", target=full_name, error=request.operation_error)
-        return self._answer(self._cloud.create(record, plan, _show_ready, done), record)
+        return self._cloud.create(record, Plan(verb="create", target=full_name, error=error), _show_ready, done)
+
+    def delete_node(self, project: str, zone: str, name: str) -> Operation:
+        """Begin to delete a node.
+
+        Raises:
+            ApiError: 404.
+        """
+        record = self._cloud.find(Kind.NODE, name, zone, project)
+        return self._cloud.delete(record, Plan(verb="delete", target=record.body["name"]))
 
     def delete(self, request: Request, project: str, zone: str, name: str) -> Json:
         """Delete a node."""

@@ -132,7 +132,7 @@ def test_slices_are_listed_by_name_in_whatever_state(world: World) -> None:
     [
         ("find_controller", debug.discover_controller_vm),
         ("list_slices", debug.list_iris_tpus),
-        ("list_slices", debug.cleanup_iris_resources),
+        ("list_resources", debug.cleanup_iris_resources),
     ],
 )
 def test_a_failed_list_is_an_error(world: World, method: str, function: Callable[..., object]) -> None:

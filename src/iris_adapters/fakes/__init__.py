@@ -1,6 +1,6 @@
 """In-memory implementations of the three ports, for tests: yours too. They hold state, record effects, and never mock."""
 
-from iris_adapters.fakes.builders import make_controller, make_host, make_slice
+from iris_adapters.fakes.builders import make_controller, make_host, make_queued_slice, make_slice
 from iris_adapters.fakes.clock import FakeClock
 from iris_adapters.fakes.docker_engine import FakeContainer, FakeDockerEngine, LogEntry
 from iris_adapters.fakes.remote_process import FakeProcess
@@ -32,5 +32,6 @@ __all__ = [
     "StartScript",
     "make_controller",
     "make_host",
+    "make_queued_slice",
     "make_slice",
 ]

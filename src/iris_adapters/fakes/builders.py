@@ -5,13 +5,21 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from iris_core.model import ControllerVm, Host, HostRole, Slice, VmPhase, controller_name, managed_label
+from iris_core.labels import OWNER_LABEL, managed_label
+from iris_core.model import ControllerVm, Hardware, Host, HostRole, QueuedSlice, Slice, VmPhase, controller_name
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 DEFAULT_ZONE = "us-central1-a"
 
+_QUEUED_STATES = {
+    VmPhase.PENDING: "WAITING_FOR_RESOURCES",
+    VmPhase.READY: "ACTIVE",
+    VmPhase.STOPPED: "SUSPENDED",
+    VmPhase.FAILED: "FAILED",
+    VmPhase.DELETING: "DELETING",
+}
 _STATES = {
     VmPhase.PENDING: ("STAGING", "CREATING"),
     VmPhase.READY: ("RUNNING", "READY"),
@@ -29,6 +37,11 @@ def gce_state(phase: VmPhase) -> str:
 def tpu_state(phase: VmPhase) -> str:
     """A state that the TPU API has for a node in this phase."""
     return _STATES[phase][1]
+
+
+def queued_state(phase: VmPhase) -> str:
+    """A state that the TPU API has for a queued resource in this phase."""
+    return _QUEUED_STATES[phase]
 
 
 def _address_of(name: str) -> str:
@@ -54,9 +67,13 @@ def make_controller(
     address: str | None = None,
     port: int = 10000,
     token: str | None = None,
+    owner: str = "",
+    machine_type: str = "",
+    expires_at: datetime | None = None,
+    created_at: datetime | None = None,
     life: int = 1,
 ) -> ControllerVm:
-    """A controller of the cluster. One whose `address` is "" has not got one yet."""
+    """A controller of the cluster. One whose `address` is "" has not got one yet; one whose `owner` is "" bears no such label."""
     name = controller_name(label_prefix)
     return ControllerVm(
         name=name,
@@ -64,7 +81,11 @@ def make_controller(
         port=port,
         phase=phase,
         state=gce_state(phase),
-        labels={managed_label(label_prefix): "true"},
+        created_at=created_at,
+        labels=_labels(label_prefix, owner),
+        owner=owner,
+        expires_at=expires_at,
+        machine_type=machine_type,
         token=token,
     )
 
@@ -77,6 +98,10 @@ def make_slice(
     label_prefix: str = "iris",
     phase: VmPhase = VmPhase.READY,
     created_at: datetime | None = None,
+    owner: str = "",
+    expires_at: datetime | None = None,
+    hardware: Hardware | None = None,
+    queued_as: str = "",
     life: int = 1,
 ) -> Slice:
     """A slice with so many hosts, `{name}-w0`, `{name}-w1` …; 0 hosts is a slice that has no addresses yet."""
@@ -100,5 +125,41 @@ def make_slice(
             for index in range(hosts)
         ),
         created_at=created_at,
-        labels={managed_label(label_prefix): "true"},
+        labels=_labels(label_prefix, owner),
+        owner=owner,
+        expires_at=expires_at,
+        hardware=hardware or Hardware(),
+        queued_as=queued_as,
     )
+
+
+def make_queued_slice(
+    name: str,
+    *,
+    group: str = "",
+    label_prefix: str = "iris",
+    phase: VmPhase = VmPhase.PENDING,
+    problem: str = "",
+    created_at: datetime | None = None,
+    owner: str = "",
+    expires_at: datetime | None = None,
+    hardware: Hardware | None = None,
+) -> QueuedSlice:
+    """A request for a slice, by default one that waits."""
+    return QueuedSlice(
+        name=name,
+        group=group,
+        zone=DEFAULT_ZONE,
+        phase=phase,
+        state=queued_state(phase),
+        problem=problem,
+        created_at=created_at,
+        labels=_labels(label_prefix, owner),
+        owner=owner,
+        expires_at=expires_at,
+        hardware=hardware or Hardware(),
+    )
+
+
+def _labels(label_prefix: str, owner: str) -> dict[str, str]:
+    return {managed_label(label_prefix): "true", **({OWNER_LABEL: owner} if owner else {})}

@@ -1,32 +1,44 @@
 """The gcloud commands that create what a cluster consists of. Pure: the files they name are the caller's.
 
-References: https://cloud.google.com/sdk/gcloud/reference/compute/instances/create and
-https://cloud.google.com/sdk/gcloud/reference/compute/tpus/tpu-vm/create
+References: https://cloud.google.com/sdk/gcloud/reference/compute/instances/create,
+https://cloud.google.com/sdk/gcloud/reference/compute/tpus/tpu-vm/create and
+https://cloud.google.com/sdk/gcloud/reference/compute/tpus/queued-resources/create
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from iris_core.model import managed_label
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from iris_core.config import ControllerConfig, GcpConfig, WorkerGroupConfig
+    from iris_core.config import ControllerConfig, GcpConfig, QueuedConfig, WorkerGroupConfig
+
+_SECONDS_PER_HOUR: Final = 3600
+_SECONDS_PER_MINUTE: Final = 60
+
+# Google's own deadline comes after iris's: it is for the case that iris is not there any more to withdraw the request.
+_WITHDRAWAL_MINUTES: Final = 5.0
 
 
 def create_controller_argv(
-    name: str, *, label_prefix: str, gcp: GcpConfig, controller: ControllerConfig, metadata_files: Mapping[str, Path]
+    name: str,
+    *,
+    labels: Mapping[str, str],
+    gcp: GcpConfig,
+    controller: ControllerConfig,
+    time_to_live_hours: float | None,
+    metadata_files: Mapping[str, Path],
 ) -> list[str]:
     """The command that creates the controller's VM and returns when it exists (it boots for a while after that).
 
     Args:
         name: of the VM.
-        label_prefix: of the cluster.
+        labels: of the VM.
         gcp: where it is to be.
         controller: what it is to be.
+        time_to_live_hours: after so long Google deletes it; None: never.
         metadata_files: metadata keys, and the files that hold their values.
     """
     return [
@@ -36,36 +48,84 @@ def create_controller_argv(
         f"--image-family={controller.image_family}",
         f"--image-project={controller.image_project}",
         f"--boot-disk-size={controller.boot_disk_gb}GB",
-        f"--labels={_pairs({managed_label(label_prefix): 'true'})}",
+        f"--labels={_pairs(labels)}",
         *_metadata(metadata_files),
-        *([f"--subnet={gcp.subnetwork}"] if gcp.subnetwork else []),
-        *_network_and_account(gcp),
+        *_life(time_to_live_hours),
+        *([] if gcp.external_ips else ["--no-address"]),
+        *_network(gcp, controller, subnetwork_option="--subnet"),
     ]
 
 
 def create_slice_argv(
-    name: str, *, label_prefix: str, gcp: GcpConfig, group: WorkerGroupConfig, metadata_files: Mapping[str, Path]
+    name: str,
+    *,
+    labels: Mapping[str, str],
+    gcp: GcpConfig,
+    group: WorkerGroupConfig,
+    metadata_files: Mapping[str, Path],
 ) -> list[str]:
     """The command that creates a worker slice and returns when it is ready, or has failed.
 
     Args:
         name: of the slice.
-        label_prefix: of the cluster.
+        labels: of the slice.
         gcp: where it is to be.
         group: what it is to be.
         metadata_files: metadata keys, and the files that hold their values.
     """
-    labels = {**group.labels, managed_label(label_prefix): "true", f"{label_prefix}-group": group.name}
     return [
         *("compute", "tpus", "tpu-vm", "create", name),
-        f"--zone={gcp.zone}",
-        f"--accelerator-type={group.accelerator_type}",
         f"--version={group.runtime_version}",
+        *_slice(labels, gcp, group, metadata_files),
+    ]
+
+
+def queue_slice_argv(
+    name: str,
+    *,
+    labels: Mapping[str, str],
+    gcp: GcpConfig,
+    group: WorkerGroupConfig,
+    queued: QueuedConfig,
+    metadata_files: Mapping[str, Path],
+) -> list[str]:
+    """The command that asks for a worker slice, to be created when there is capacity; it returns when the request is accepted.
+
+    Args:
+        name: of the request, and of the slice.
+        labels: of the slice.
+        gcp: where it is to be.
+        group: what it is to be.
+        queued: how long it may take.
+        metadata_files: metadata keys, and the files that hold their values.
+    """
+    seconds = round((queued.wait_minutes + _WITHDRAWAL_MINUTES) * _SECONDS_PER_MINUTE)
+    return [
+        *("compute", "tpus", "queued-resources", "create", name),
+        f"--node-id={name}",
+        f"--runtime-version={group.runtime_version}",
+        f"--valid-until-duration={seconds}s",
+        *_slice(labels, gcp, group, metadata_files),
+    ]
+
+
+def _slice(
+    labels: Mapping[str, str], gcp: GcpConfig, group: WorkerGroupConfig, metadata_files: Mapping[str, Path]
+) -> list[str]:
+    """The options that a slice has, whichever way it is asked for."""
+    return [
+        f"--zone={gcp.zone}",
+        *(
+            [f"--accelerator-type={group.accelerator_type}"]
+            if group.accelerator_type
+            else [f"--type={group.type}", f"--topology={group.topology}"]
+        ),
         *(["--spot"] if group.spot else []),
+        *(["--reserved"] if group.reserved else []),
         f"--labels={_pairs(labels)}",
         *_metadata(metadata_files),
-        *([f"--subnetwork={gcp.subnetwork}"] if gcp.subnetwork else []),
-        *_network_and_account(gcp),
+        *([] if gcp.external_ips else ["--internal-ips"]),
+        *_network(gcp, group, subnetwork_option="--subnetwork"),
     ]
 
 
@@ -75,11 +135,24 @@ def _metadata(files: Mapping[str, Path]) -> list[str]:
     return ["--metadata=enable-guest-attributes=TRUE", f"--metadata-from-file={_pairs(files)}"]
 
 
-def _network_and_account(gcp: GcpConfig) -> list[str]:
-    # With an account of one's own, Google's advice is the full scope: what it may do is a matter of its roles.
+def _life(hours: float | None) -> Sequence[str]:
+    if hours is None:
+        return []
+    seconds = max(round(hours * _SECONDS_PER_HOUR), 1)
+    return [f"--max-run-duration={seconds}s", "--instance-termination-action=DELETE"]
+
+
+def _network(gcp: GcpConfig, own: ControllerConfig | WorkerGroupConfig, *, subnetwork_option: str) -> list[str]:
+    network = own.network or gcp.network
+    # A subnetwork is one of its network: that of the section `gcp` is none of another network.
+    subnetwork = own.subnetwork or (None if own.network else gcp.subnetwork)
+    account = own.service_account or gcp.service_account
     return [
-        *([f"--network={gcp.network}"] if gcp.network else []),
-        *([f"--service-account={gcp.service_account}", "--scopes=cloud-platform"] if gcp.service_account else []),
+        *([f"--network={network}"] if network else []),
+        *([f"{subnetwork_option}={subnetwork}"] if subnetwork else []),
+        *([f"--tags={','.join(own.tags)}"] if own.tags else []),
+        # With an account of one's own, Google's advice is the full scope: what it may do is a matter of its roles.
+        *([f"--service-account={account}", "--scopes=cloud-platform"] if account else []),
     ]
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from iris_adapters.gcloud.json_shape import as_object, as_text, checked, list_at, malformed, text_at, time_at
 from iris_core.config import Route
-from iris_core.model import ControllerVm, Host, HostRole, Slice, VmPhase
+from iris_core.labels import expiry_in, group_label, owner_in
+from iris_core.model import ControllerVm, Hardware, Host, HostRole, QueuedSlice, Slice, VmPhase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,10 +51,23 @@ _TPU_PHASES: Final[Mapping[str, VmPhase]] = {
     "UNKNOWN": VmPhase.PENDING,
 }
 
+# https://cloud.google.com/tpu/docs/reference/rest/v2/projects.locations.queuedResources#State
+_QUEUED_PHASES: Final[Mapping[str, VmPhase]] = {
+    "CREATING": VmPhase.PENDING,
+    "ACCEPTED": VmPhase.PENDING,
+    "WAITING_FOR_RESOURCES": VmPhase.PENDING,
+    "PROVISIONING": VmPhase.PENDING,
+    "ACTIVE": VmPhase.READY,
+    "FAILED": VmPhase.FAILED,
+    "SUSPENDING": VmPhase.FAILED,  # its slice is taken away, by Google (a preemption) or by somebody, and does not come back
+    "SUSPENDED": VmPhase.FAILED,
+    "DELETING": VmPhase.DELETING,
+}
+
 # RFC 1035 labels: what Compute demands of instance names, and iris of the nodes it makes (the TPU API would take more).
 # What does not match never becomes part of a path or a command line.
 _NAME: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-_NODE_NAME: Final = re.compile(r"projects/[^/]+/locations/(?P<zone>[^/]+)/nodes/(?P<name>[^/]+)")
+_PATH: Final = re.compile(r"projects/[^/]+/locations/(?P<zone>[^/]+)/(?P<kind>[^/]+)/(?P<name>[^/]+)")
 _ZONE: Final = re.compile(r"[a-z][-a-z0-9]*")
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]+")
 _ID: Final = re.compile(r"[0-9A-Za-z_-]+")
@@ -69,6 +83,11 @@ def tpu_phase(state: str) -> VmPhase:
     return _TPU_PHASES.get(state, VmPhase.PENDING)
 
 
+def queued_phase(state: str) -> VmPhase:
+    """What iris makes of a queued resource's state. An unknown one is PENDING, as above."""
+    return _QUEUED_PHASES.get(state, VmPhase.PENDING)
+
+
 def labels_of(payload: JsonObject, what: str) -> Mapping[str, str]:
     """The labels of an instance or node; the key is absent where there are none."""
     raw = payload.get("labels") or {}
@@ -76,9 +95,21 @@ def labels_of(payload: JsonObject, what: str) -> Mapping[str, str]:
     return MappingProxyType({key: as_text(value, what, f"labels.{key}") for key, value in labels.items()})
 
 
-def node_name(payload: JsonObject) -> str:
-    """The name of a node without the path before it."""
-    return _node_path(payload)[1]
+def short_name(payload: JsonObject) -> str:
+    """The name of a node or queued resource without the path before it."""
+    full = text_at(payload, "name", "TPU resource")
+    return checked(_NAME, full.rsplit("/", 1)[-1], f"TPU resource {full!r}", "name")
+
+
+def queued_node(payload: JsonObject) -> JsonObject:
+    """The node that a queued resource asks for; {} where it asks for something else than exactly one."""
+    what = "queued resource"
+    tpu = as_object(payload.get("tpu") or {}, what, "tpu")
+    specs = list_at(tpu, "nodeSpec", what)
+    if len(specs) != 1:
+        return {}
+    spec = as_object(specs[0], what, "tpu.nodeSpec[0]")
+    return as_object(spec.get("node") or {}, what, "tpu.nodeSpec[0].node")
 
 
 def host_from_instance(payload: JsonObject, *, route: Route) -> Host:
@@ -117,6 +148,7 @@ def controller_from_instance(payload: JsonObject, *, port: int, route: Route) ->
     host = host_from_instance(payload, route=route)
     what = f"instance {host.name}"
     state = text_at(payload, "status", what)
+    labels = labels_of(payload, what)
     return ControllerVm(
         name=host.name,
         host=host,
@@ -124,7 +156,10 @@ def controller_from_instance(payload: JsonObject, *, port: int, route: Route) ->
         phase=gce_phase(state),
         state=state,
         created_at=time_at(payload, "creationTimestamp", what),
-        labels=labels_of(payload, what),
+        labels=labels,
+        owner=owner_in(labels),
+        expires_at=expiry_in(labels),
+        machine_type=_last_word(payload, "machineType", what),
     )
 
 
@@ -139,7 +174,7 @@ def slice_from_node(payload: JsonObject, *, label_prefix: str, route: Route) -> 
     Raises:
         InventoryError: the payload lacks something, or holds what cannot be.
     """
-    zone, name = _node_path(payload)
+    zone, name = _split_path(payload, "nodes", "TPU node")
     what = f"TPU node {name}"
     labels = labels_of(payload, what)
     state = text_at(payload, "state", what)
@@ -161,7 +196,7 @@ def slice_from_node(payload: JsonObject, *, label_prefix: str, route: Route) -> 
     )
     return Slice(
         name=name,
-        group=labels.get(f"{label_prefix}-group") or _group_in_name(name, label_prefix),
+        group=labels.get(group_label(label_prefix)) or _group_in_name(name, label_prefix),
         zone=zone,
         instance_id=instance_id,
         phase=phase,
@@ -169,7 +204,62 @@ def slice_from_node(payload: JsonObject, *, label_prefix: str, route: Route) -> 
         hosts=hosts,
         created_at=time_at(payload, "createTime", what),
         labels=labels,
+        owner=owner_in(labels),
+        expires_at=expiry_in(labels),
+        hardware=_hardware(payload, as_object(payload.get("schedulingConfig") or {}, what, "schedulingConfig"), what),
+        queued_as=_last_word(payload, "queuedResource", what),
     )
+
+
+def queued_slice(payload: JsonObject, *, label_prefix: str) -> QueuedSlice:
+    """The request for a slice that this queued resource is.
+
+    Args:
+        payload: from `queued-resources list` or `describe`.
+        label_prefix: of the cluster it belongs to.
+
+    Raises:
+        InventoryError: the payload lacks something, or holds what cannot be.
+    """
+    zone, name = _split_path(payload, "queuedResources", "queued resource")
+    what = f"queued resource {name}"
+    node = queued_node(payload)
+    labels = labels_of(node, what)
+    status = as_object(payload.get("state") or {}, what, "state")
+    state = text_at(status, "state", what)
+    failure = as_object(status.get("failedData") or {}, what, "state.failedData")
+    error = as_object(failure.get("error") or {}, what, "state.failedData.error")
+    scheduling = {"spot": "spot" in payload, "reserved": "reservationName" in payload}
+    return QueuedSlice(
+        name=name,
+        group=labels.get(group_label(label_prefix)) or _group_in_name(name, label_prefix),
+        zone=zone,
+        phase=queued_phase(state),
+        state=state,
+        problem=as_text(error.get("message") or "", what, "state.failedData.error.message"),
+        created_at=time_at(payload, "createTime", what),
+        labels=labels,
+        owner=owner_in(labels),
+        expires_at=expiry_in(labels),
+        hardware=_hardware(node, scheduling, what),
+    )
+
+
+def _hardware(node: JsonObject, scheduling: JsonObject, what: str) -> Hardware:
+    config = as_object(node.get("acceleratorConfig") or {}, what, "acceleratorConfig")
+    return Hardware(
+        accelerator_type=_last_word(node, "acceleratorType", what),
+        type=as_text(config.get("type") or "", what, "acceleratorConfig.type"),
+        topology=as_text(config.get("topology") or "", what, "acceleratorConfig.topology"),
+        runtime_version=_last_word(node, "runtimeVersion", what),
+        spot=scheduling.get("spot") is True,
+        reserved=scheduling.get("reserved") is True,
+    )
+
+
+def _last_word(payload: JsonObject, key: str, what: str) -> str:
+    """The last part of the path or URL at a key, or the word that stands there alone; empty if the key is absent."""
+    return as_text(payload.get(key) or "", what, key).rsplit("/", 1)[-1]
 
 
 def _worker_endpoints(payload: JsonObject, what: str) -> list[JsonObject]:
@@ -212,13 +302,14 @@ def _address(payload: JsonObject, key: str, what: str, parent: str) -> str:
     return checked(_ADDRESS, as_text(value, what, path), what, path)
 
 
-def _node_path(payload: JsonObject) -> tuple[str, str]:
-    full = text_at(payload, "name", "TPU node")
-    match = _NODE_NAME.fullmatch(full)
-    if match is None:
-        raise malformed("TPU node", "name", f"is {full!r}, not projects/…/locations/…/nodes/…")
-    zone = checked(_ZONE, match["zone"], f"TPU node {full!r}", "name")
-    return zone, checked(_NAME, match["name"], f"TPU node {full!r}", "name")
+def _split_path(payload: JsonObject, kind: str, what: str) -> tuple[str, str]:
+    """Zone and name in the full name of a TPU resource."""
+    full = text_at(payload, "name", what)
+    match = _PATH.fullmatch(full)
+    if match is None or match["kind"] != kind:
+        raise malformed(what, "name", f"is {full!r}, not projects/…/locations/…/{kind}/…")
+    what = f"{what} {full!r}"
+    return checked(_ZONE, match["zone"], what, "name"), checked(_NAME, match["name"], what, "name")
 
 
 def _group_in_name(name: str, label_prefix: str) -> str:

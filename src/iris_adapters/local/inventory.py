@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iris_core.config import WorkerGroupConfig
-    from iris_core.model import Resource, Slice
+    from iris_core.model import QueuedSlice, Resource, Slice
 
 _LOOPBACK = "127.0.0.1"
 _STATE = "RUNNING"
@@ -52,6 +52,10 @@ class LocalInventory:
         self._lives = 0
         self._closed = False
 
+    def owner(self) -> str:
+        """Empty: what lives in this process belongs to whoever runs it."""
+        return ""
+
     def find_controller(self) -> ControllerVm | None:
         """The controller, if it runs."""
         with self._lock:
@@ -78,16 +82,30 @@ class LocalInventory:
         """None: the workers are in this process too."""
         return ()
 
+    def list_queued(self) -> tuple[QueuedSlice, ...]:
+        """None, as there are no slices."""
+        return ()
+
+    def list_resources(self, *, all_zones: bool = False) -> tuple[Resource, ...]:  # noqa: ARG002 - a process has no zones
+        """The controller, if it runs."""
+        controller = self.find_controller()
+        return () if controller is None else (controller,)
+
     def create_slice(self, group: WorkerGroupConfig) -> Slice:
         """Refused: there is nowhere to create one.
 
         Raises:
             InvalidRequestError: always.
         """
-        raise InvalidRequestError(
-            f"a slice for the worker group {group.name!r} cannot be created in local mode",
-            advice="use mode gcp, or set local.workers for more in-process workers",
-        )
+        raise self._refusal(group)
+
+    def queue_slice(self, group: WorkerGroupConfig) -> QueuedSlice:
+        """Refused, as `create_slice`.
+
+        Raises:
+            InvalidRequestError: always.
+        """
+        raise self._refusal(group)
 
     def delete(self, resource: Resource) -> None:
         """Stop the controller and its jobs. Whatever else is not here, so it is gone already."""
@@ -103,6 +121,13 @@ class LocalInventory:
         with self._lock:
             self._closed = True
         self._stop()
+
+    @staticmethod
+    def _refusal(group: WorkerGroupConfig) -> InvalidRequestError:
+        return InvalidRequestError(
+            f"a slice for the worker group {group.name!r} cannot be created in local mode",
+            advice="use mode gcp, or set local.workers for more in-process workers",
+        )
 
     def _stop(self) -> None:
         with self._lock:  # held while it stops, so that a controller that is started next finds its port free

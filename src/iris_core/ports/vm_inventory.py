@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from iris_core.config import WorkerGroupConfig
-    from iris_core.model import ControllerVm, Resource, Slice
+    from iris_core.model import ControllerVm, QueuedSlice, Resource, Slice
 
 
 @runtime_checkable
@@ -17,6 +17,10 @@ class VmInventory(Protocol):
 
     Every method raises a subclass of `InventoryError` when the answer is not known; "nothing there" is only ever an answer.
     """
+
+    def owner(self) -> str:
+        """Who owns what this inventory creates, as the label has it; empty in local mode."""
+        ...
 
     def find_controller(self) -> ControllerVm | None:
         """The controller, in whatever state, or None if there is none."""
@@ -30,12 +34,36 @@ class VmInventory(Protocol):
         """Every worker slice of this cluster, with all its hosts, in whatever state. One call to the cloud, however many."""
         ...
 
+    def list_queued(self) -> Sequence[QueuedSlice]:
+        """Every request for a slice of this cluster, fulfilled ones included, in whatever state. One call, however many."""
+        ...
+
+    def list_resources(self, *, all_zones: bool = False) -> Sequence[Resource]:
+        """Everything of this cluster, whosoever owns it, in whatever state: slices, then requests, then controllers.
+
+        A request whose slice is listed is not: it is deleted with the slice.
+
+        Args:
+            all_zones: also what bears this cluster's name and label in other zones of the project.
+        """
+        ...
+
     def create_slice(self, group: WorkerGroupConfig) -> Slice:
-        """Create one worker slice of the group and return it; its hosts may not be known yet."""
+        """Create one worker slice of the group at once and return it; its hosts may not be known yet."""
+        ...
+
+    def queue_slice(self, group: WorkerGroupConfig) -> QueuedSlice:
+        """Ask for one worker slice of the group, to be created when there is capacity, and return the request.
+
+        The cloud itself lets it fail some minutes after the group's `queued.wait_minutes`.
+        """
         ...
 
     def delete(self, resource: Resource) -> None:
-        """Delete the resource, and return once it is gone. Already gone is success."""
+        """Delete the resource, and return once it is gone. Already gone is success.
+
+        A slice goes with the request it came from; a request with its slice, also with one that comes while it is being deleted.
+        """
         ...
 
     def serial_output(self, resource: Resource) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from iris_core.config import WorkerGroupConfig
-    from iris_core.model import Resource, Slice
+    from iris_core.model import QueuedSlice, Resource, Slice
 
 MAIN_CONTAINER = "main"
 LABEL = "iris.managed=true"
@@ -76,11 +76,23 @@ class OneHost:
     def ensure_controller(self) -> ControllerVm:
         return self._controller
 
+    def owner(self) -> str:
+        return ""
+
     def list_slices(self) -> Sequence[Slice]:
         return []
 
+    def list_queued(self) -> Sequence[QueuedSlice]:
+        return []
+
+    def list_resources(self, *, all_zones: bool = False) -> Sequence[Resource]:  # noqa: ARG002 - the port's signature
+        return [self._controller]
+
     def create_slice(self, group: WorkerGroupConfig) -> Slice:
         raise NotImplementedError(f"no slice of {group.name} can be created here")
+
+    def queue_slice(self, group: WorkerGroupConfig) -> QueuedSlice:
+        raise NotImplementedError(f"no slice of {group.name} can be asked for here")
 
     def delete(self, resource: Resource) -> None:
         raise NotImplementedError(f"{resource.name} cannot be deleted here")

@@ -294,14 +294,14 @@ class TestConnect:
         rig = Rig()
 
         with pytest.raises(InventoryToolError), rig.manager.connect():
-            rig.inventory.fail_next("find_controller")
+            rig.inventory.fail_next("list_resources")
 
     def test_an_error_while_stopping_does_not_hide_the_bodys(self, caplog: pytest.LogCaptureFixture) -> None:
         """The body's error comes out; the other one is noted on it and logged."""
         rig = Rig()
 
         def fail() -> None:
-            rig.inventory.fail_next("find_controller", InventoryToolError("gcloud broke"))
+            rig.inventory.fail_next("list_resources", InventoryToolError("gcloud broke"))
             raise ValueError("mine")
 
         with pytest.raises(ValueError, match="mine") as raised, rig.manager.connect():

@@ -40,3 +40,26 @@ def instance(
         "networkInterfaces": [{"networkIP": "10.0.0.9", "accessConfigs": [{"natIP": "34.0.0.9"}]}],
         **changes,
     }
+
+
+def queued_resource(
+    name: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    state: str = "WAITING_FOR_RESOURCES",
+    zone: str = ZONE,
+    **changes: object,
+) -> dict[str, object]:
+    """A queued resource that waits for one node, of the cluster `iris` unless `labels` says otherwise."""
+    wanted = {
+        "acceleratorType": "v5litepod-16",
+        "runtimeVersion": "v2-alpha",
+        "labels": dict(labels) if labels is not None else {"iris-managed": "true", "iris-group": "tpu"},
+    }
+    return {
+        "name": f"projects/p/locations/{zone}/queuedResources/{name}",
+        "createTime": "2026-01-02T03:04:05.123456Z",
+        "state": {"state": state},
+        "tpu": {"nodeSpec": [{"parent": f"projects/p/locations/{zone}", "nodeId": name, "node": wanted}]},
+        **changes,
+    }

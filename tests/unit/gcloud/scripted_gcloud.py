@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iris_core.errors import InventoryError, ResourceExistsError, ResourceNotFoundError
-from tests.unit.gcloud.payload_builders import ZONE, instance, node
+from tests.unit.gcloud.payload_builders import ZONE, instance, node, queued_resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+_PARENTS = {
+    "instances": f"zones/{ZONE}/instances",
+    "tpu-vm": f"locations/{ZONE}/nodes",
+    "queued-resources": f"locations/{ZONE}/queuedResources",
+}
 
 
 class ScriptedGcloud:
@@ -19,6 +25,8 @@ class ScriptedGcloud:
     Attributes:
         instances: by name, as gcloud prints them.
         nodes: by name, as gcloud prints them.
+        queued: queued resources by name, as gcloud prints them.
+        account: what gcloud acts as, None where it has none.
         attributes: what `get-guest-attributes` answers, by resource name.
         commands: every command, in order.
         changes: the verbs of those that were given as changing something.
@@ -32,10 +40,14 @@ class ScriptedGcloud:
         *,
         instances: Sequence[dict[str, object]] = (),
         nodes: Sequence[dict[str, object]] = (),
+        queued: Sequence[dict[str, object]] = (),
+        account: str | None = None,
         attributes: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
     ) -> None:
         self.instances = {str(payload["name"]): payload for payload in instances}
         self.nodes = {str(payload["name"]).rsplit("/", 1)[-1]: payload for payload in nodes}
+        self.queued = {str(payload["name"]).rsplit("/", 1)[-1]: payload for payload in queued}
+        self.account = account
         self.attributes = dict(attributes or {})
         self.commands: list[list[str]] = []
         self.changes: list[str] = []
@@ -47,13 +59,16 @@ class ScriptedGcloud:
         """See `GcloudRunner`."""
         self.commands.append(list(argv))
         words = [word for word in argv if not word.startswith("--")]
-        is_tpu = words[:3] == ["compute", "tpus", "tpu-vm"]
-        assert is_tpu or words[:2] == ["compute", "instances"], words
-        verb, *names = words[3:] if is_tpu else words[2:]
+        if words[0] == "config":
+            assert words == ["config", "get", "account"]
+            self.before(argv)
+            return json.dumps(self.account or [])
+        is_tpu = words[:2] == ["compute", "tpus"]
+        kind, verb, *names = words[2:] if is_tpu else words[1:]
         if changes:
             self.changes.append(verb)
         self.before(argv)
-        return json.dumps(self._answer(verb, names, argv, is_tpu=is_tpu))
+        return json.dumps(self._answer(kind, verb, names, argv))
 
     def close(self) -> None:
         """Counted."""
@@ -61,7 +76,8 @@ class ScriptedGcloud:
 
     def verbs(self) -> list[str]:
         """What was done (`list`, `create` …), in order."""
-        return [next(word for word in argv[2:] if word not in ("tpu-vm", "tpus")) for argv in self.commands]
+        kinds = ("queued-resources", "tpu-vm", "tpus")
+        return [next(word for word in argv[2:] if word not in kinds) for argv in self.commands]
 
     def option(self, name: str) -> str:
         """The value of an option of the last command that had it."""
@@ -71,8 +87,8 @@ class ScriptedGcloud:
                     return word.partition("=")[2]
         raise KeyError(name)
 
-    def _answer(self, verb: str, names: Sequence[str], argv: Sequence[str], *, is_tpu: bool) -> object:
-        resources = self.nodes if is_tpu else self.instances
+    def _answer(self, kind: str, verb: str, names: Sequence[str], argv: Sequence[str]) -> object:
+        resources = {"instances": self.instances, "tpu-vm": self.nodes, "queued-resources": self.queued}[kind]
         if verb == "list":
             return list(resources.values())  # all of them: a filter of gcloud's is nothing to rely on
         (name,) = names
@@ -80,25 +96,25 @@ class ScriptedGcloud:
             if name in resources:
                 raise ResourceExistsError(f"{name} already exists")
             self._read_files(argv)
-            labels = dict(pair.split("=", 1) for pair in self._option(argv, "labels").split(","))
-            resources[name] = node(name, labels=labels) if is_tpu else instance(name, labels=labels)
-            return resources[name] if is_tpu else [resources[name]]
+            resources[name] = _created(kind, name, self._option(argv, "labels"))
+            return [resources[name]] if kind == "instances" else resources[name]
         if name not in resources:
-            parent = f"locations/{ZONE}/nodes" if is_tpu else f"zones/{ZONE}/instances"
-            raise ResourceNotFoundError("It is not there", detail=f"'projects/p/{parent}/{name}' was not found")
-        if verb == "get-guest-attributes":
-            return self.attributes.get(name, [])
-        if verb == "get-serial-port-output":
-            return {"contents": f"{name} boots\n", "next": "18", "start": "0"}
-        if verb == "describe":
-            return resources[name]
+            raise ResourceNotFoundError("It is not there", detail=f"'projects/p/{_PARENTS[kind]}/{name}' was not found")
+        answers = {
+            "get-guest-attributes": self.attributes.get(name, []),
+            "get-serial-port-output": {"contents": f"{name} boots\n", "next": "18", "start": "0"},
+            "describe": resources[name],
+        }
         if verb == "delete":
             del resources[name]
+            if kind == "queued-resources":
+                assert "--force" in argv, "without it, it fails where there is a node"
+                self.nodes.pop(name, None)
         elif verb in ("start", "resume"):
             resources[name] = {**resources[name], "status": "STAGING"}
-        else:
+        elif verb not in answers:
             raise InventoryError(f"nobody scripted {verb}")
-        return []
+        return answers.get(verb, [])
 
     def _read_files(self, argv: Sequence[str]) -> None:
         pairs = (pair.split("=", 1) for pair in self._option(argv, "metadata-from-file").split(","))
@@ -106,3 +122,10 @@ class ScriptedGcloud:
 
     def _option(self, argv: Sequence[str], name: str) -> str:
         return next(word.partition("=")[2] for word in argv if word.startswith(f"--{name}="))
+
+
+def _created(kind: str, name: str, labels: str) -> dict[str, object]:
+    pairs = dict(pair.split("=", 1) for pair in labels.split(","))
+    if kind == "instances":
+        return instance(name, labels=pairs)
+    return node(name, labels=pairs) if kind == "tpu-vm" else queued_resource(name, labels=pairs)

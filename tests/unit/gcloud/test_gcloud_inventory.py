@@ -47,6 +47,7 @@ def make(
         config,
         gcloud,
         clock or FakeClock(auto_advance=True),
+        owner=lambda: "joe",
         ssh_public_key=lambda: "ssh-ed25519 AAAA joe@home, sweet home\n",
         ssh_user="joe",
     )
@@ -64,7 +65,14 @@ def test_it_is_an_inventory() -> None:
 def test_without_a_gcp_section_there_is_no_inventory() -> None:
     """A local configuration cannot be used by mistake."""
     with pytest.raises(ConfigError, match="gcp: is needed"):
-        GcloudInventory(ClusterConfig(), ScriptedGcloud(), FakeClock(), ssh_public_key=lambda: "", ssh_user="joe")
+        GcloudInventory(
+            ClusterConfig(),
+            ScriptedGcloud(),
+            FakeClock(),
+            owner=lambda: "joe",
+            ssh_public_key=lambda: "",
+            ssh_user="joe",
+        )
 
 
 # find_controller
@@ -125,7 +133,7 @@ def test_a_missing_controller_is_created() -> None:
         "--image-family=cos-stable",
         "--image-project=cos-cloud",
         "--boot-disk-size=50GB",
-        "--labels=iris-managed=true",
+        "--labels=iris-managed=true,iris-cluster=iris,iris-owner=joe",
         "--metadata=enable-guest-attributes=TRUE",
         "--network=net",
         "--subnet=sub",
@@ -282,7 +290,8 @@ def test_a_slice_is_created_under_a_name_with_the_time() -> None:
     created = make(gcloud).create_slice(GROUP)
 
     assert (created.name, created.group) == ("iris-tpu-20260101000000", "tpu")
-    assert created.labels == {"team": "red", "iris-managed": "true", "iris-group": "tpu"}
+    ours = {"iris-managed": "true", "iris-cluster": "iris", "iris-owner": "joe", "iris-group": "tpu"}
+    assert created.labels == {"team": "red", **ours}
     create = gcloud.commands[0]
     assert create[:5] == ["compute", "tpus", "tpu-vm", "create", "iris-tpu-20260101000000"]
     assert {"--accelerator-type=v5litepod-16", "--version=v2-alpha", "--spot", f"--zone={ZONE}"} <= set(create)
@@ -305,7 +314,8 @@ def test_users_labels_do_not_replace_the_clusters() -> None:
         name="tpu", accelerator_type="t", runtime_version="v", labels={"iris-managed": "no", "iris-group": "x"}
     )
     created = make(gcloud).create_slice(group)
-    assert created.labels == {"iris-managed": "true", "iris-group": "tpu"}
+    ours = {"iris-managed": "true", "iris-cluster": "iris", "iris-owner": "joe", "iris-group": "tpu"}
+    assert created.labels == ours
 
 
 def test_slices_created_in_the_same_second_have_names_of_their_own() -> None:

@@ -153,7 +153,7 @@ def test_a_clean_up_that_fails_is_a_failure(rig: Rig) -> None:
 
 def test_an_inventory_that_cannot_be_asked_touches_nothing(rig: Rig) -> None:
     """Without gcloud it ends in the first phase."""
-    rig.inventory.fail_next("find_controller", InventoryToolError("gcloud is missing"))
+    rig.inventory.fail_next("list_resources", InventoryToolError("gcloud is missing"))
     assert rig.run() == InventoryToolError.exit_code
     assert "Nothing was started" in rig.summary
 

@@ -1,0 +1,155 @@
+"""Making what a cluster consists of, through gcloud."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from iris_adapters.gcloud.create_argv import create_controller_argv, create_slice_argv, queue_slice_argv
+from iris_adapters.gcloud.startup_script import startup_script
+from iris_core.config import DEFAULT_CONTROLLER_CONTAINER, DEFAULT_WORKER_CONTAINER, QueuedConfig
+from iris_core.errors import ResourceExistsError
+from iris_core.labels import new_labels
+from iris_core.model import controller_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from iris_adapters.gcloud.command import GcloudRunner
+    from iris_core.config import ClusterConfig, ContainerConfig, GcpConfig, WorkerGroupConfig
+    from iris_core.ports.clock import Clock
+
+_MOST_NAMES_TRIED: Final = 5
+_NAME_SUFFIXES: Final = ("", *(f"-{character}" for character in "123456789abcdefghijklmnopqrstuvwxyz"))
+
+
+class ClusterMaker:
+    """Creates the resources of one cluster, each with the labels that say whose it is, of which cluster, and until when.
+
+    Args:
+        config: of the cluster.
+        gcp: its section of that name.
+        gcloud: runs the commands.
+        clock: for names and expiries.
+        owner: whose the resources are.
+        ssh_public_key: the public key, one OpenSSH line, that new hosts are to accept.
+        ssh_user: for which user.
+        pause: waits for so many seconds, and raises when the inventory is closed.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        gcp: GcpConfig,
+        gcloud: GcloudRunner,
+        clock: Clock,
+        *,
+        owner: Callable[[], str],
+        ssh_public_key: Callable[[], str],
+        ssh_user: str,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._config = config
+        self._gcp = gcp
+        self._prefix = config.label_prefix
+        self._gcloud = gcloud
+        self._clock = clock
+        self._owner = owner
+        self._ssh_public_key = ssh_public_key
+        self._ssh_user = ssh_user
+        self._pause = pause
+        self._names_lock = threading.Lock()
+        self._names_used: set[str] = set()
+
+    def create_controller(self) -> None:
+        """Create the controller's VM.
+
+        Raises:
+            ResourceExistsError: there is something of its name.
+        """
+        controller = self._config.controller
+        with self._metadata_files(DEFAULT_CONTROLLER_CONTAINER, controller.container, controller.metadata) as files:
+            command = create_controller_argv(
+                controller_name(self._prefix),
+                labels={**controller.labels, **self._labels()},
+                gcp=self._gcp,
+                controller=controller,
+                time_to_live_hours=self._config.time_to_live_hours,
+                metadata_files=files,
+            )
+            self._gcloud.run(command, changes=True)
+
+    def create_slice(self, group: WorkerGroupConfig) -> str:
+        """Create a slice of the group, wait until Google says that it is ready, and return its name."""
+
+        def command(name: str, files: Mapping[str, Path]) -> Sequence[str]:
+            labels = {**group.labels, **self._labels(group.name)}
+            return create_slice_argv(name, labels=labels, gcp=self._gcp, group=group, metadata_files=files)
+
+        return self._under_new_name(group, command)
+
+    def queue_slice(self, group: WorkerGroupConfig) -> str:
+        """Ask for a slice of the group, and return the name of the request."""
+
+        def command(name: str, files: Mapping[str, Path]) -> Sequence[str]:
+            return queue_slice_argv(
+                name,
+                labels={**group.labels, **self._labels(group.name)},
+                gcp=self._gcp,
+                group=group,
+                queued=group.queued or QueuedConfig(),
+                metadata_files=files,
+            )
+
+        return self._under_new_name(group, command)
+
+    def _labels(self, group: str | None = None) -> Mapping[str, str]:
+        hours = self._config.time_to_live_hours
+        expires_at = None if hours is None else self._clock.now() + timedelta(hours=hours)
+        return new_labels(self._prefix, owner=self._owner(), expires_at=expires_at, group=group)
+
+    def _under_new_name(
+        self, group: WorkerGroupConfig, command: Callable[[str, Mapping[str, Path]], Sequence[str]]
+    ) -> str:
+        with self._metadata_files(DEFAULT_WORKER_CONTAINER, group.container, group.metadata) as files:
+            tries = 0
+            while True:
+                name = self._new_name(group.name)
+                try:
+                    self._gcloud.run(command(name, files), changes=True)
+                except ResourceExistsError:  # another process had the same idea in the same second
+                    tries += 1
+                    if tries >= _MOST_NAMES_TRIED:
+                        raise
+                else:
+                    return name
+
+    def _new_name(self, group: str) -> str:
+        """A name that this process has not used before; at most 63 characters, with prefix and group as long as they may be."""
+        while True:
+            stamp = self._clock.now().strftime("%Y%m%d%H%M%S")
+            with self._names_lock:
+                for suffix in _NAME_SUFFIXES:
+                    name = f"{self._prefix}-{group}-{stamp}{suffix}"
+                    if name not in self._names_used:
+                        self._names_used.add(name)
+                        return name
+            self._pause(1.0)
+
+    @contextmanager
+    def _metadata_files(
+        self, container_name: str, container: ContainerConfig, metadata: Mapping[str, str]
+    ) -> Iterator[Mapping[str, Path]]:
+        values = {**metadata, "ssh-keys": f"{self._ssh_user}:{self._ssh_public_key().strip()}\n"}
+        script = startup_script(container_name, container)
+        if script is not None:
+            values["startup-script"] = script
+        with tempfile.TemporaryDirectory(prefix="iris-") as directory:
+            files = {key: Path(directory) / key for key in values}
+            for key, value in values.items():
+                files[key].write_text(value, encoding="utf-8")
+            yield files
