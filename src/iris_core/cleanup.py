@@ -43,7 +43,7 @@ def carry_out_cleanup(inventory: VmInventory, plan: Sequence[Resource]) -> list[
     if not plan:
         return []
     _logger.info("Deleting %s", _names(plan))
-    outcomes = do_each(inventory.delete, plan)
+    outcomes = do_each(inventory.delete, plan, call_off=inventory.call_off)
     failures = {
         resource.name: outcome
         for resource, outcome in zip(plan, outcomes, strict=True)

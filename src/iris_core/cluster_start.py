@@ -56,7 +56,9 @@ def create_missing_slices(
         _logger.info("Created the slice %s", created.name)
         return created
 
-    failures = [outcome for outcome in do_each(create, missing) if isinstance(outcome, IrisError)]
+    failures = [
+        outcome for outcome in do_each(create, missing, call_off=inventory.call_off) if isinstance(outcome, IrisError)
+    ]
     if failures:
         for other in failures[1:]:
             _logger.error("Another slice could not be created: %s", other)

@@ -16,15 +16,22 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def do_each(action: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result | IrisError]:
+def do_each(
+    action: Callable[[_Item], _Result], items: Iterable[_Item], *, call_off: Callable[[], object]
+) -> list[_Result | IrisError]:
     """Call `action` with every item, four at a time, to the end of all; the failure of one does not stop the others.
+
+    Args:
+        action: what is to be done.
+        items: to what.
+        call_off: ends the actions that run, as soon as can be. Called when something else than an `IrisError` ends all of it.
 
     Returns:
         for each item, in order, what `action` returned, or the `IrisError` that it raised.
 
     Raises:
-        BaseException: what else an action raised, or what interrupted this thread; what had not begun then never begins, what had is
-            waited for.
+        BaseException: what else an action raised, or what interrupted this thread (Ctrl-C). What had not begun then never begins, and
+            what had is called off and not waited for.
     """
 
     def attempt(item: _Item) -> _Result | IrisError:
@@ -33,9 +40,12 @@ def do_each(action: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[
         except IrisError as error:
             return error
 
-    with ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="iris-parallel") as threads:
-        try:
-            return list(threads.map(attempt, items))
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
+    threads = ThreadPoolExecutor(_MOST_AT_ONCE, thread_name_prefix="iris-parallel")
+    try:
+        results = list(threads.map(attempt, items))
+    except BaseException:
+        threads.shutdown(wait=False, cancel_futures=True)
+        call_off()
+        raise
+    threads.shutdown()
+    return results

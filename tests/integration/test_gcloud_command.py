@@ -217,6 +217,28 @@ def test_closing_ends_what_runs_and_refuses_what_comes(place: Place) -> None:
         command.run(["x"])
 
 
+def test_calling_off_ends_changes_that_run_or_wait_and_nothing_else(place: Place) -> None:
+    """What reads goes on, and what comes later is carried out."""
+    command = place.gcloud(
+        'case "$1" in create) echo $$ >> "$HERE/pids"; exec sleep 60;; '
+        'list) echo x > "$HERE/listing"; while [ ! -e "$HERE/go" ]; do sleep 0.02; done;; esac; echo "[]"',
+        most_commands=3,
+    )
+    with ThreadPoolExecutor(4) as pool:
+        creates = [pool.submit(command.run, ["create"], changes=True) for _ in range(3)]
+        listing = pool.submit(command.run, ["list"])
+        wait_for(lambda: len(place.lines("pids")) == 2 and bool(place.lines("listing")))
+        command.call_off()
+        for create in creates:
+            with pytest.raises(InventoryToolError, match="may still happen"):
+                create.result(10)
+        (place.directory / "go").touch()
+        assert listing.result(10) == "[]\n"
+    assert not any(map(is_alive, place.lines("pids")))
+    assert len(place.lines("pids")) == 2
+    assert command.run(["delete"], changes=True) == "[]\n"
+
+
 def test_so_many_run_at_a_time_and_no_more(place: Place) -> None:
     """The bound holds for any number of threads."""
     command = place.gcloud('echo + >> "$HERE/trace"; sleep 0.05; echo - >> "$HERE/trace"; echo "[]"', most_commands=2)

@@ -5,23 +5,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - Typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from iris_adapters.cli import cluster, jobs, logs, smoke
 from iris_adapters.cli.common import read_config, say
+from iris_adapters.cli.interrupts import interrupts
 from iris_core.errors import IrisError
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-_SIGNAL_EXIT_CODE = 128  # plus the signal's number: the shells' convention
 
 app = typer.Typer(
     name="iris",
@@ -84,11 +79,9 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML fi
 def main() -> NoReturn:
     """Run the command line and exit: 0, 2 for a wrong command line or configuration, else what `iris_core.errors` says.
 
-    SIGTERM and SIGHUP unwind like Ctrl-C, so that tunnels, logs and clusters end in order; the exit code is 128 + the signal's number.
+    What Ctrl-C, SIGTERM and SIGHUP do: see `iris_adapters.cli.interrupts`.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _leave)
+    interrupts.install()
     try:
         app(prog_name="iris")
     except IrisError as error:
@@ -98,11 +91,12 @@ def main() -> NoReturn:
         code = end.code
     else:
         code = 0
+    interrupts.done()
     try:
         sys.stdout.flush()
     except OSError:  # the reader of the pipe has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(code if isinstance(code, int) else 0 if code is None else 1)
+    sys.exit(interrupts.exit_code(code if isinstance(code, int) else 0 if code is None else 1))
 
 
 def _tell(error: IrisError) -> None:
@@ -113,7 +107,3 @@ def _tell(error: IrisError) -> None:
         print(text, file=sys.stderr)  # noqa: T201 - the one place for error messages
     except OSError:
         return
-
-
-def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(_SIGNAL_EXIT_CODE + number)

@@ -73,6 +73,7 @@ class FakeInventory:
     Attributes:
         calls: every call of a method of the port, in order.
         closed: whether `close` was called.
+        called_off: how often `call_off` was.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class FakeInventory:
     ) -> None:
         self.calls: list[InventoryCall] = []
         self.closed = False
+        self.called_off = 0
         self._lock = threading.RLock()
         self._controller = controller
         self._slices = {slice_.name: slice_ for slice_ in slices}
@@ -191,6 +193,11 @@ class FakeInventory:
         with self._lock:
             self._enter("serial_output", resource.name)
             return f"{resource.name} boots\n" if isinstance(resource, ControllerVm) else ""
+
+    def call_off(self) -> None:
+        """Counted in `called_off`; nothing here takes long."""
+        with self._lock:
+            self.called_off += 1
 
     def close(self) -> None:
         """Noted in `closed`."""

@@ -55,6 +55,10 @@ class GcloudRunner(Protocol):
         """
         ...
 
+    def call_off(self) -> None:
+        """End the commands that change something and run, or wait to: they raise `InventoryToolError`. Later ones are not affected."""
+        ...
+
     def close(self) -> None:
         """End the commands that run, and refuse further ones. Idempotent."""
         ...
@@ -100,7 +104,8 @@ class GcloudCommand:
         self._places = threading.Condition()
         self._busy = 0
         self._busy_changes = 0
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: dict[subprocess.Popen[bytes], bool] = {}  # whether each changes something
+        self._times_called_off = 0
         self._closed = threading.Event()
 
     def run(self, argv: Sequence[str], *, changes: bool = False) -> str:
@@ -112,11 +117,12 @@ class GcloudCommand:
         """
         command = [*self._find(), *argv, f"--project={self._project_id}", "--format=json", "--quiet"]
         tries = 0
+        era = self._times_called_off
         while True:
-            with self._place(command, changes=changes):
-                status, stdout, stderr = self._run_once(
-                    command, self._change_timeout_seconds if changes else self._read_timeout_seconds
-                )
+            with self._place(command, era, changes=changes):
+                status, stdout, stderr = self._run_once(command, changes=changes)
+            if status != 0 and self._is_called_off(era, changes=changes):
+                raise _given_up_error(command)
             if status == 0 and not is_partial(stderr):
                 return stdout
             if status in _NOT_EXECUTED:
@@ -134,6 +140,15 @@ class GcloudCommand:
             )
             if self._clock.wait(self._closed, pause):
                 raise _closed_error(command)
+
+    def call_off(self) -> None:
+        """See `GcloudRunner`. Returns at once."""
+        with self._places:
+            self._times_called_off += 1
+            running = [process for process, changes in self._running.items() if changes]
+            self._places.notify_all()
+        for process in running:
+            _signal(process, signal.SIGTERM)
 
     def close(self) -> None:
         """See `GcloudRunner`. Returns when all have ended; each gets a few seconds before it is killed."""
@@ -158,16 +173,20 @@ class GcloudCommand:
         return [self._program]
 
     @contextmanager
-    def _place(self, command: Sequence[str], *, changes: bool) -> Iterator[None]:
+    def _place(self, command: Sequence[str], era: int, *, changes: bool) -> Iterator[None]:
         def is_free() -> bool:
             if self._busy >= self._most_commands:
                 return False
             return not changes or self._busy_changes < self._most_changes
 
         with self._places:
-            self._places.wait_for(lambda: self._closed.is_set() or is_free())
+            self._places.wait_for(
+                lambda: self._closed.is_set() or self._is_called_off(era, changes=changes) or is_free()
+            )
             if self._closed.is_set():
                 raise _closed_error(command)
+            if self._is_called_off(era, changes=changes):
+                raise _given_up_error(command)
             self._busy += 1
             self._busy_changes += changes
         try:
@@ -178,8 +197,12 @@ class GcloudCommand:
                 self._busy_changes -= changes
                 self._places.notify_all()
 
-    def _run_once(self, command: Sequence[str], timeout_seconds: float) -> tuple[int, str, str]:
-        process = self._start(command)
+    def _is_called_off(self, era: int, *, changes: bool) -> bool:
+        return changes and self._times_called_off != era
+
+    def _run_once(self, command: Sequence[str], *, changes: bool) -> tuple[int, str, str]:
+        timeout_seconds = self._change_timeout_seconds if changes else self._read_timeout_seconds
+        process = self._start(command, changes=changes)
         try:
             stdout, stderr = process.communicate(timeout=timeout_seconds)
         except subprocess.TimeoutExpired as error:
@@ -193,13 +216,13 @@ class GcloudCommand:
             _end(process)
             release(process)
             with self._places:
-                self._running.discard(process)
+                del self._running[process]
                 self._places.notify_all()
         if self._closed.is_set() and process.returncode != 0:
             raise _closed_error(command)
         return process.returncode, _text(stdout), _text(stderr)
 
-    def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _start(self, command: Sequence[str], *, changes: bool) -> subprocess.Popen[bytes]:
         environment = {**(os.environ if self._environment is None else self._environment), **_ENVIRONMENT}
         with self._places:  # so that `close` sees every process
             if self._closed.is_set():
@@ -208,7 +231,7 @@ class GcloudCommand:
                 process = start_guarded(command, environment)
             except OSError as error:
                 raise _not_started(command, str(error)) from error
-            self._running.add(process)
+            self._running[process] = changes
             return process
 
 
@@ -234,6 +257,14 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 def _not_started(command: Sequence[str], reason: str) -> InventoryToolError:
     return InventoryToolError(f"gcloud could not be started: {reason}.", argv=command, advice=INSTALL_ADVICE)
+
+
+def _given_up_error(command: Sequence[str]) -> InventoryToolError:
+    return InventoryToolError(
+        "The gcloud command was given up; what it asked for may still happen.",
+        argv=command,
+        advice="See what there is: `iris status`.",
+    )
 
 
 def _closed_error(command: Sequence[str]) -> InventoryToolError:

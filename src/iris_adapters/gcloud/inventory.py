@@ -166,6 +166,10 @@ class GcloudInventory:
         what = f"the serial output of {resource.name}"
         return text_at(parse_object(output, what), "contents", what)
 
+    def call_off(self) -> None:
+        """See `VmInventory`."""
+        self._gcloud.call_off()
+
     def close(self) -> None:
         """See `VmInventory`. Commands that run are ended; what they have asked of Google goes on there."""
         self._closed.set()

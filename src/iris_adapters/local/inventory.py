@@ -116,6 +116,9 @@ class LocalInventory:
         """None: this process has no console of its own."""
         return ""
 
+    def call_off(self) -> None:
+        """Nothing here takes long."""
+
     def close(self) -> None:
         """Stop the controller: it lives in this process. Idempotent."""
         with self._lock:

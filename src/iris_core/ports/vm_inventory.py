@@ -70,6 +70,13 @@ class VmInventory(Protocol):
         """What the resource has written on its serial console, as far as the cloud keeps it; empty where there is none to be had."""
         ...
 
+    def call_off(self) -> None:
+        """End what is being created or deleted at this moment: those calls raise an `InventoryError`, here or soon after.
+
+        What they have asked of the cloud may still happen there. Later calls are not affected.
+        """
+        ...
+
     def close(self) -> None:
         """Give up what the inventory holds in this process. What it has created elsewhere stays. Idempotent."""
         ...

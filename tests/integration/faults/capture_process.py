@@ -101,6 +101,9 @@ class OneHost:
         """None."""
         return ""
 
+    def call_off(self) -> None:
+        """Nothing is done here."""
+
     def close(self) -> None:
         """Nothing is held."""
 

@@ -114,7 +114,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     config.write_text(GCP)
     for name in ("IRIS_CONFIG", "IRIS_URL", "IRIS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     logger = logging.getLogger("iris")
     handlers, level = list(logger.handlers), logger.level
     yield Rig(capsys, monkeypatch, config)

@@ -70,6 +70,9 @@ class ScriptedGcloud:
         self.before(argv)
         return json.dumps(self._answer(kind, verb, names, argv))
 
+    def call_off(self) -> None:
+        """Nothing runs."""
+
     def close(self) -> None:
         """Counted."""
         self.closed += 1

@@ -49,6 +49,9 @@ def test_an_answer_that_is_none_is_an_error() -> None:
         def run(self, argv: Sequence[str], *, changes: bool = False) -> str:
             return f"{argv} {changes}"
 
+        def call_off(self) -> None:
+            """Nothing runs."""
+
         def close(self) -> None:
             """Nothing to end."""
 
