@@ -52,8 +52,12 @@ faults *args:
 faults-long *args:
     uv run python -m tests.integration.faults --page docs/faults.md {{ args }}
 
+# iris measured beside other ways, case by case (none named: all, about a quarter of an hour); writes docs/performance.md
+bench *cases:
+    uv run python -m tests.benchmarks {{ cases }}
+
 # what the log capture costs, in microseconds per line; what a resume of 5 GB takes; how landing keeps up with curl
-bench:
+bench-parts:
     uv run python tests/benchmarks/engine_api.py
     uv run python -m tests.benchmarks.resume
     uv run python -m tests.benchmarks.landing_rate

@@ -1,7 +1,7 @@
 """What a Docker engine answers: bytes in, values out. Pure.
 
 The head of an answer is read by h11. The body is not: the engine sends one HTTP chunk per log entry, 170,000 a second where it can, and
-h11 takes about 4.3 µs for a chunk, which would be most of a core, against 0.5 µs here (`just bench` measures both).
+h11 takes about 4.3 µs for a chunk, which would be most of a core, against 0.5 µs here (`just bench-parts` measures both).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What reading one log entry costs: HTTP chunks with h11 and with `HttpReply`, then frames, then the search for the landed end.
 
-A log as a Docker engine sends it, one HTTP chunk per entry, in reads of 32 KiB. Best of five, in microseconds per entry: `just bench`.
+A log as a Docker engine sends it, one HTTP chunk per entry, in reads of 32 KiB. Best of five, in µs per entry: `just bench-parts`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,288 @@
+"""Many quiet streams, measured: the far side, a client that lands them, and what that costs it.
+
+`python -m tests.benchmarks.streams CLIENT STREAMS SECONDS [--never-rotate]` prints the figures of one such measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import itertools
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tests.benchmarks import far_side
+from tests.benchmarks.clients import Task
+from tests.benchmarks.landed import Landings, Latencies
+from tests.benchmarks.processes import Usage, cpu_seconds, usage
+from tests.support.sshd import make_key
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_START_SECONDS: Final = 30.0
+_CONNECT_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 60.0
+_SETTLE_SECONDS: Final = 5.0
+_NUMBER: Final = re.compile(rb"line (\d+) ")
+
+
+class StreamFigures(NamedTuple):
+    """What N streams cost the process (and its descendants) that lands them.
+
+    Attributes:
+        client: which.
+        streams: how many.
+        connect_seconds: from the start until every file has a line.
+        cpu_ms_to_open: CPU in that time, per stream.
+        cpu_percent: of one core, while they are open.
+        usage: memory, threads, descriptors, while they are open.
+        latencies: from printed to landed, while they are open.
+        stop_seconds: from SIGTERM until everything has stopped.
+        lost: how many lines are missing in the landed files, or doubled, or out of order.
+    """
+
+    client: str
+    streams: int
+    connect_seconds: float
+    cpu_ms_to_open: float
+    cpu_percent: float
+    usage: Usage
+    latencies: Latencies
+    stop_seconds: float
+    lost: int
+
+
+class FarSide:
+    """The pretended hosts; a context manager.
+
+    Args:
+        directory: an empty one, for keys.
+        hosts: how many.
+        rotates: whether their logs may rotate.
+        lines_per_second: of each.
+    """
+
+    def __init__(self, directory: Path, hosts: int, *, rotates: bool = True, lines_per_second: float = 1.0) -> None:
+        self.directory = directory
+        host_key = make_key(directory / "host_key")
+        make_key(directory / "user_key", "rsa")  # what gcloud makes, and iris uses
+        self._host_key = " ".join(host_key.split()[:2])
+        self._settings = far_side.Settings(
+            hosts=hosts,
+            port=_free_port(),
+            host_key=str(directory / "host_key"),
+            user_keys=str(directory / "user_key.pub"),
+            rotates=rotates,
+            lines_per_second=lines_per_second,
+        )
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks.far_side", self._settings.as_argument()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != b"listening\n":
+            raise RuntimeError("the far side did not start")
+        self.tell("lines")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def tell(self, command: str) -> None:
+        """Have it do something; see `far_side`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{command}\n".encode())
+        self._process.stdin.flush()
+
+    def task(self, directory: Path, *, watches_labels: bool = True) -> Task:
+        """The landing of all hosts in a new directory."""
+        (directory / "workers").mkdir(parents=True)
+        return Task(
+            directory=str(directory),
+            addresses=[far_side.address_of(number) for number in range(self._settings.hosts)],
+            port=self._settings.port,
+            user=getpass.getuser(),
+            key_file=str(self.directory / "user_key"),
+            host_key=self._host_key,
+            container=far_side.CONTAINER,
+            watches_labels=watches_labels,
+        )
+
+
+class Client:
+    """A program of `tests.benchmarks.clients` that runs; a context manager.
+
+    Args:
+        name: of its module, without `_client`.
+        task: what it is to do.
+
+    Attributes:
+        pid: its process id.
+    """
+
+    def __init__(self, name: str, task: Task) -> None:
+        self.name = name
+        self._task = task
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"tests.benchmarks.clients.{self.name}_client", self._task.as_argument()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.pid = self._process.pid
+        self._await("imported")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def begin(self) -> None:
+        """Let it work."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+
+    def stop(self) -> float:
+        """Have it stop everything; how many seconds that took."""
+        began = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        self._await("stopped")
+        seconds = time.monotonic() - began
+        self._process.wait(_STOP_SECONDS)
+        return seconds
+
+    def _await(self, word: str) -> None:
+        assert self._process.stdout is not None
+        timer = threading.Timer(_STOP_SECONDS, self._process.kill)
+        timer.start()
+        try:
+            if self._process.stdout.readline() != f"{word}\n".encode():
+                raise RuntimeError(f"the client {self.name} ended before it was {word}, or took too long")
+        finally:
+            timer.cancel()
+
+
+def measure_streams(
+    client: str,
+    streams: int,
+    directory: Path,
+    *,
+    seconds: float,
+    rotates: bool = True,
+    watches_labels: bool = True,
+    flap: str = "",
+) -> StreamFigures:
+    """Land so many streams with a client, for so many seconds once all are connected.
+
+    Args:
+        client: its name.
+        streams: how many hosts, each with one container that writes a line a second.
+        directory: an empty one.
+        seconds: how long it is measured.
+        rotates: whether the containers' logs may rotate: a capture must then not trust a follow.
+        watches_labels: see `Task`.
+        flap: what the far side is told once all are connected; see `far_side`.
+
+    Raises:
+        TimeoutError: they did not connect.
+    """
+    with ExitStack() as stack:
+        far = stack.enter_context(FarSide(directory, streams, rotates=rotates))
+        task = far.task(directory / "landed", watches_labels=watches_labels)
+        landings = Landings(directory / "landed" / "workers")
+        stack.callback(landings.close)
+        running = stack.enter_context(Client(client, task))
+        cpu, began = cpu_seconds(running.pid), time.monotonic()
+        running.begin()
+        while landings.files < streams:
+            if time.monotonic() - began > _CONNECT_SECONDS:
+                raise TimeoutError(f"{client}: {landings.files} of {streams} streams after {_CONNECT_SECONDS:.0f} s")
+            time.sleep(0.02)
+        connect_seconds = landings.first_lines_after(began)[-1]
+        cpu_to_open = cpu_seconds(running.pid) - cpu
+        if flap:
+            far.tell(flap)
+        time.sleep(_SETTLE_SECONDS)
+        landings.take()
+        cpu, began = cpu_seconds(running.pid), time.monotonic()
+        time.sleep(seconds)
+        cpu_percent = (cpu_seconds(running.pid) - cpu) / (time.monotonic() - began) * 100
+        latencies = landings.take()
+        used = usage(running.pid)
+        stop_seconds = running.stop()
+        return StreamFigures(
+            client=client,
+            streams=streams,
+            connect_seconds=connect_seconds,
+            cpu_ms_to_open=cpu_to_open / streams * 1000,
+            cpu_percent=cpu_percent,
+            usage=used,
+            latencies=latencies,
+            stop_seconds=stop_seconds,
+            lost=sum(_lost(task.path(number)) for number in range(streams)),
+        )
+
+
+def _lost(path: Path) -> int:
+    """How many numbers do not follow the one before."""
+    numbers = [int(number) for number in _NUMBER.findall(path.read_bytes())]
+    return sum(after != before + 1 for before, after in itertools.pairwise(numbers))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def main() -> None:
+    """Measure once, and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.streams")
+    parser.add_argument("client", help="iris, asyncssh, ssh or fabric")
+    parser.add_argument("streams", type=int)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("--never-rotate", action="store_true", help="the containers' logs have no max-size")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="iris-streams-") as directory:
+        figures = measure_streams(
+            arguments.client,
+            arguments.streams,
+            Path(directory),
+            seconds=arguments.seconds,
+            rotates=not arguments.never_rotate,
+        )
+    for name, value in figures._asdict().items():
+        sys.stdout.write(f"{name:16} {value}\n")
+
+
+if __name__ == "__main__":
+    main()
