@@ -218,6 +218,9 @@ class LogConfig:
             and the workers' own. None: no others.
         black_box_seconds: how long, before something is deleted, its logs, `docker inspect`, kernel messages and serial output
             may take to be captured. 0: nothing is.
+        shard_index: where several iris processes share the landing of one cluster's logs: which of them this one is, from 0 on. The
+            first lands the controller's log, too.
+        shard_count: how many they are. Which one lands a slice is decided by a hash of the slice's name.
     """
 
     __pydantic_config__ = FORBID_UNKNOWN_KEYS
@@ -227,10 +230,18 @@ class LogConfig:
     use_sudo: bool = True
     container_label: str | None = "iris.managed=true"
     black_box_seconds: float = 20.0
+    shard_index: int = 0
+    shard_count: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what cannot be right."""
         check_positive(self.discovery_seconds, "logs.discovery_seconds")
+        check_positive(self.shard_count, "logs.shard_count")
+        if not 0 <= self.shard_index < self.shard_count:
+            raise ConfigError(
+                f"{self.shard_index} is none of {self.shard_count} shards: they are numbered from 0 on",
+                key_path="logs.shard_index",
+            )
         for key in ("drain_seconds", "black_box_seconds"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"must be 0 or more, is {getattr(self, key)}", key_path=f"logs.{key}")

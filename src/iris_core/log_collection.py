@@ -13,6 +13,7 @@ from iris_core.log_events import LogEventKind
 from iris_core.log_file import LandedFile
 from iris_core.log_pump import LogPump
 from iris_core.model import HostRole
+from iris_core.worker_discovery import has_controller, share_of
 
 if TYPE_CHECKING:
     import threading
@@ -172,7 +173,8 @@ def collect_cluster_logs(
         containers={HostRole.CONTROLLER: controller_container, HostRole.WORKER: worker_container},
         on_event=on_event,
     )
-    capture.adopt(inventory.list_slices(), inventory.find_controller())
+    slices = share_of(inventory.list_slices(), config.logs)
+    capture.adopt(slices, inventory.find_controller() if has_controller(config.logs) else None)
     capture.drain()
     capture.pump.run_until_done()
     return capture.problems

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from iris_core.cluster_capture import ClusterCapture
 from iris_core.errors import InventoryError
 from iris_core.model import HostRole
+from iris_core.worker_discovery import has_controller, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,12 +129,12 @@ class LogStreamHandle:
 
     def _look(self, *, with_controller: bool) -> None:
         """Ask the inventory once, and leave the answers for the pump's thread: the slices also if the controller is not known."""
-        slices = list(self._inventory.list_slices())
+        slices = share_of(self._inventory.list_slices(), self._config.logs)
         with self._lock:
             controller = self._found[1] if self._found else None
             self._found, self._is_news = (slices, controller), True
         self._capture.pump.wake.set()
-        if with_controller or controller is None:
+        if has_controller(self._config.logs) and (with_controller or controller is None):
             controller = self._inventory.find_controller()
             with self._lock:
                 self._found, self._is_news = (slices, controller), True
@@ -163,12 +164,14 @@ def open_log_streaming(
     config's `logs.container_label`, below `output_dir`, each with its events beside it. Files that are there already are continued
     where they end; with `fresh`, new ones are begun beside them (`controller-logs~2.txt`).
 
+    Of a cluster whose logs several processes land, the slices of this one's share (`logs.shard_index`); the first has the controller.
+
     Args:
         config: of the cluster.
         shell: reaches its hosts.
         inventory: knows them.
         clock: tells the time.
-        output_dir: where logs are landed.
+        output_dir: where logs are landed; processes that share a cluster may share it, for each file has one writer.
         controller_container: name of the controller's container.
         worker_container: name of the workers' containers.
         on_event: hears of every event of every source, on a thread of the handle's own; must be quick.

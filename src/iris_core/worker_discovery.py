@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from iris_core.model import VmPhase
@@ -10,6 +11,7 @@ from iris_core.model import VmPhase
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from iris_core.config import LogConfig
     from iris_core.model import ControllerVm, Host, Slice
 
 _WORTH_STARTING: Final = frozenset({VmPhase.PENDING, VmPhase.READY})
@@ -55,6 +57,21 @@ def decide(captured: Mapping[str, Host], slices: Iterable[Slice], controller: Co
         start=tuple(host for name, host in fresh.items() if name not in captured),
         retire=tuple(name for name, host in captured.items() if not _same_machine(host, there.get(name))),
     )
+
+
+def shard_of(slice_name: str, shards: int) -> int:
+    """Which of so many processes captures a slice, from 0 on: the same answer on every machine, in every version, for ever."""
+    return int.from_bytes(blake2b(slice_name.encode(), digest_size=8).digest(), "big") % shards
+
+
+def share_of(slices: Iterable[Slice], config: LogConfig) -> list[Slice]:
+    """The slices that fall to the process that the configuration speaks of; all, where it is the only one."""
+    return [one for one in slices if shard_of(one.name, config.shard_count) == config.shard_index]
+
+
+def has_controller(config: LogConfig) -> bool:
+    """Whether the controller falls to the process that the configuration speaks of."""
+    return config.shard_index == 0
 
 
 def _same_machine(host: Host, other: Host | None) -> bool:

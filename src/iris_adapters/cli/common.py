@@ -35,6 +35,14 @@ PrefixOption: TypeAlias = Annotated[
     str | None, typer.Option(metavar="PREFIX", help="Take this label prefix instead of the file's.")
 ]
 
+ShardOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Land only the I-th (from 0 on) of N shares of the slices; 0/N has the controller, too. Run N of these.",
+    ),
+]
+
 
 class Output(StrEnum):
     """How results are printed."""
@@ -80,6 +88,19 @@ def read_gcp_config(path: Path, prefix: str | None = None) -> ClusterConfig:
             file=path,
         )
     return config
+
+
+def with_shard(config: ClusterConfig, shard: str | None) -> ClusterConfig:
+    """The configuration for one of several processes that share the landing of a cluster's logs."""
+    if shard is None:
+        return config
+    index, slash, count = shard.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise typer.BadParameter(
+            f"{shard!r} is not I/N, the I-th (from 0 on) of N: 0/4, 1/4, 2/4 and 3/4 share a cluster",
+            param_hint="--shard",
+        )
+    return replace(config, logs=replace(config.logs, shard_index=int(index), shard_count=int(count)))
 
 
 @contextmanager

@@ -13,12 +13,14 @@ import typer
 from iris_adapters.cli.common import (
     NeededConfigOption,
     PrefixOption,
+    ShardOption,
     note,
     open_cluster,
     read_gcp_config,
     say,
     show_progress,
     wait_for_ctrl_c,
+    with_shard,
 )
 
 if TYPE_CHECKING:
@@ -30,9 +32,11 @@ DirArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="DIR", help="Whe
 
 
 @app.command()
-def stream(directory: DirArgument, config: NeededConfigOption, prefix: PrefixOption = None) -> None:
+def stream(
+    directory: DirArgument, config: NeededConfigOption, prefix: PrefixOption = None, shard: ShardOption = None
+) -> None:
     """Land the logs of a running cluster as they come, until Ctrl-C. The cluster is not touched; logs that are there go on."""
-    settings = read_gcp_config(config, prefix)
+    settings = with_shard(read_gcp_config(config, prefix), shard)
     show_progress()
     with open_cluster(settings) as container:
         handle = container.cluster_manager().start_log_streaming(directory)
@@ -43,19 +47,20 @@ def stream(directory: DirArgument, config: NeededConfigOption, prefix: PrefixOpt
             wait_for_ctrl_c(container.clock())
         finally:
             handle.stop()
-        note(
-            f"Landed the logs of {len(handle.discovered_workers())} worker hosts, and the controller's, in {directory}."
-        )
+        controllers = "" if settings.logs.shard_index else ", and the controller's,"
+        note(f"Landed the logs of {len(handle.discovered_workers())} worker hosts{controllers} in {directory}.")
 
 
 @app.command()
-def collect(directory: DirArgument, config: NeededConfigOption, prefix: PrefixOption = None) -> None:
+def collect(
+    directory: DirArgument, config: NeededConfigOption, prefix: PrefixOption = None, shard: ShardOption = None
+) -> None:
     """Land what the logs of a running cluster hold at this moment, and end."""
     from iris_core.config import DEFAULT_CONTROLLER_CONTAINER
     from iris_core.errors import EngineError
     from iris_core.log_collection import collect_cluster_logs
 
-    settings = read_gcp_config(config, prefix)
+    settings = with_shard(read_gcp_config(config, prefix), shard)
     show_progress()
     with open_cluster(settings) as container:
         problems = collect_cluster_logs(

@@ -295,6 +295,31 @@ class TestLogs:
             "workers/iris-tpu-1-w1: work",
         ]
 
+    def test_shards_share_the_slices(self, cluster: Rig, tmp_path: Path) -> None:
+        """Three processes into one directory: each source once, the controller's by the first."""
+        cluster.engine.create("iris-controller").write(b"hello\n")
+        cluster.engine.create("iris-worker").write(b"work\n")
+        for number in range(2, 8):
+            cluster.inventory.put_slice(make_slice(f"iris-tpu-{number}"))
+        landed: list[set[str]] = []
+        for index in range(3):
+            before = {path.stem for path in tmp_path.rglob("*.txt")}
+            assert cluster.run("logs", "collect", tmp_path, "-c", cluster.config, "--shard", f"{index}/3")[0] == 0
+            landed.append({path.stem for path in tmp_path.rglob("*.txt")} - before)
+        assert "controller-logs" in landed[0]
+        assert all(landed)
+        assert len(set().union(*landed)) == 1 + 2 + 6
+        cluster.inventory.calls.clear()
+        assert cluster.run("logs", "stream", tmp_path, "-c", cluster.config, "--shard", "1/3")[0] == 0
+        assert {call.method for call in cluster.inventory.calls} == {"list_slices"}
+
+    @pytest.mark.parametrize("shard", ["3/3", "1", "a/b", "-1/3", "0/0"])
+    def test_a_shard_that_cannot_be_is_a_usage_error(self, cluster: Rig, tmp_path: Path, shard: str) -> None:
+        """What is wanted is told with an example."""
+        code, _, err = cluster.run("logs", "collect", tmp_path, "-c", cluster.config, f"--shard={shard}")
+        assert code == 2
+        assert "0/4" in err
+
     def test_cat_of_an_unknown_source_names_the_known_ones(self, cluster: Rig, tmp_path: Path) -> None:
         """A typo is told, with what there is."""
         cluster.engine.create("iris-controller")

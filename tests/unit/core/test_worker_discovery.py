@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from iris_adapters.fakes import make_controller, make_slice
+from iris_core.config import LogConfig
+from iris_core.errors import ConfigError
 from iris_core.model import Host, Slice, VmPhase
-from iris_core.worker_discovery import Decision, decide
+from iris_core.worker_discovery import Decision, decide, has_controller, shard_of, share_of
 
 ONE = make_slice("s", hosts=2)
 W0, W1 = ONE.hosts
@@ -70,3 +72,36 @@ def test_the_order_of_the_inventory_is_kept() -> None:
     """Hosts are begun with as they are listed."""
     slices = [make_slice(name, hosts=2) for name in ("b", "a")]
     assert [host.name for host in decide({}, slices, None).start] == ["b-w0", "b-w1", "a-w0", "a-w1"]
+
+
+class TestShards:
+    SLICES = tuple(make_slice(f"iris-tpu-{20260101000000 + number}") for number in range(1000))
+
+    def test_each_slice_falls_to_exactly_one_shard(self) -> None:
+        """Together the shares are the whole, and none has much more than another."""
+        shares = [share_of(self.SLICES, LogConfig(shard_index=index, shard_count=4)) for index in range(4)]
+        assert sorted(one.name for share in shares for one in share) == [one.name for one in self.SLICES]
+        assert all(200 < len(share) < 300 for share in shares)
+
+    def test_the_only_process_has_everything(self) -> None:
+        """The default."""
+        assert share_of(self.SLICES, LogConfig()) == list(self.SLICES)
+        assert has_controller(LogConfig())
+
+    def test_the_controller_falls_to_the_first(self) -> None:
+        """And to no other."""
+        assert [has_controller(LogConfig(shard_index=index, shard_count=3)) for index in range(3)] == [
+            True,
+            False,
+            False,
+        ]
+
+    def test_the_assignment_is_for_ever(self) -> None:
+        """Processes of another version, or on another machine, must come to the same answer: these were written down once."""
+        assert [shard_of(name, 4) for name in ("iris-tpu-20260101000000", "a", "b", "c", "")] == [0, 3, 1, 3, 0]
+
+    @pytest.mark.parametrize(("index", "count"), [(1, 1), (-1, 2), (0, 0), (4, 4)])
+    def test_a_shard_that_cannot_be_is_refused(self, index: int, count: int) -> None:
+        """With its key path."""
+        with pytest.raises(ConfigError, match=r"logs\.shard_"):
+            LogConfig(shard_index=index, shard_count=count)
