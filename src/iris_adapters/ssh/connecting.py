@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from iris_adapters.ssh.attempt import Attempt
     from iris_adapters.ssh.host_keys import HostKeys
     from iris_adapters.ssh.keys import KeyPair
+    from iris_adapters.ssh.reactor import Reactor
     from iris_core.config import SshConfig
     from iris_core.model import Host
 
@@ -38,15 +39,22 @@ class Connector:
         config: how hosts are reached.
         key_pair: what to log in with, before ssh-agent's keys.
         host_keys: whom to believe.
+        reactor: reads the connections once they are logged in.
         ssh_config_file: read instead of `~/.ssh/config` and `/etc/ssh/ssh_config`.
     """
 
     def __init__(
-        self, config: SshConfig, key_pair: KeyPair, host_keys: HostKeys, ssh_config_file: Path | None = None
+        self,
+        config: SshConfig,
+        key_pair: KeyPair,
+        host_keys: HostKeys,
+        reactor: Reactor,
+        ssh_config_file: Path | None = None,
     ) -> None:
         self._config = config
         self._key_pair = key_pair
         self._host_keys = host_keys
+        self._reactor = reactor
         self._ssh_config_file = ssh_config_file
         self._fabric: Config | None = None
         self._fabric_lock = threading.Lock()
@@ -57,7 +65,7 @@ class Connector:
         Args:
             host: the far end.
             attempt: lets other threads end it; afterwards its `end` closes the connection and what belongs to it.
-            ended: called on the transport's thread when the connection is over, also where logging in failed.
+            ended: called on the thread that reads the connection when that is over, also where logging in failed.
 
         Raises:
             HostUnreachableError, AuthenticationFailedError, HostKeyError: see `RemoteShell.run`.
@@ -105,7 +113,7 @@ class Connector:
             raise AuthenticationFailedError(f"{described(host)}: {error}", host=host.name) from error
         connection.connect_kwargs = self._connect_kwargs(
             connection,
-            partial(IrisTransport, ended=ended),
+            partial(IrisTransport, ended=ended, reactor=self._reactor),
             attempt,
             name=f"iris-ssh-{host.name}",
             pkey=private_key,

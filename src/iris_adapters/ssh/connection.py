@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from paramiko.channel import Channel
 
     from iris_adapters.ssh.connecting import Connector
-    from iris_adapters.ssh.transport import ChannelSink, IrisTransport
+    from iris_adapters.ssh.sinks import ChannelSink
+    from iris_adapters.ssh.transport import IrisTransport
     from iris_core.config import SshConfig
     from iris_core.model import Host
     from iris_core.ports.clock import Clock

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from iris_adapters.ssh.errors import Stage, described, ours
-from iris_adapters.ssh.transport import SinkBuffer, attach, close_quietly
+from iris_adapters.ssh.sinks import SinkBuffer, attach, close_quietly
 from iris_core.errors import ConnectionLostError, RemoteShellError
 
 if TYPE_CHECKING:

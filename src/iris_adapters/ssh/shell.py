@@ -14,6 +14,7 @@ from iris_adapters.ssh.forward import SshForward
 from iris_adapters.ssh.host_keys import KNOWN_HOSTS_FILE, HostKeys, KnownHosts
 from iris_adapters.ssh.keys import KeyPair
 from iris_adapters.ssh.process import SshProcess, command_line
+from iris_adapters.ssh.reactor import Reactor
 from iris_adapters.ssh.watchdog import Watchdog
 from iris_adapters.ssh.workers import Workers
 from iris_core.errors import CommandTimeoutError, RemoteShellError
@@ -36,9 +37,10 @@ _LOOKS_PER_DEADLINE: Final = 10
 class FabricShell:
     """Implements `RemoteShell` with Fabric: `~/.ssh/config`, gateways, ProxyCommand and ssh-agent are honoured.
 
-    One thread per connection, and none per process: what a process writes is handed to its listener on its connection's
-    thread. A host's connection is shared by up to eight processes and any number of forwards; the next process gets a second
-    one. An unused connection is closed after half a minute.
+    One thread, the reactor's, reads all connections and hands what processes write to their listeners. While a connection is being
+    made it has a thread of its own; it keeps that where it goes through a jump host or the peer has no AES-GCM. A host's
+    connection is shared by up to eight processes and any number of forwards; the next process gets a second one. An unused
+    connection is closed after half a minute.
 
     A peer that falls silent is noticed in two ways: the kernel gives up what is not acknowledged (TCP_USER_TIMEOUT, Linux),
     and a watchdog asks every quiet peer for an answer, which also finds an sshd that hangs. Either way the listeners hear
@@ -63,10 +65,12 @@ class FabricShell:
         self._clock = clock
         self._workers = Workers("iris-ssh-work", _MOST_WORKERS)
         known_hosts = KnownHosts(Path(config.known_hosts_file or KNOWN_HOSTS_FILE).expanduser())
+        self._reactor = Reactor("iris-ssh-reactor")
         connector = Connector(
             config,
             KeyPair(config.key_file),
             HostKeys(known_hosts, config.host_keys, reported_host_keys),
+            self._reactor,
             ssh_config_file,
         )
         self._pool = ConnectionPool(config, clock, connector, self._workers)
@@ -139,7 +143,7 @@ class FabricShell:
             collector.on_error(shell_closed(host))
         for process in processes:
             process.close()
-        threads = [*self._pool.close(), *self._watchdog.stop(), *self._workers.threads()]
+        threads = [*self._pool.close(), *self._reactor.close(), *self._watchdog.stop(), *self._workers.threads()]
         for forward in forwards:
             forward.close()
         ends_at = self._clock.monotonic() + _CLOSE_SECONDS

@@ -1,0 +1,170 @@
+"""A Paramiko transport that a reactor reads: what Paramiko's own thread does with each message, and at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from paramiko.common import (
+    MSG_CHANNEL_DATA,
+    MSG_DEBUG,
+    MSG_DISCONNECT,
+    MSG_IGNORE,
+    MSG_UNIMPLEMENTED,
+    cMSG_UNIMPLEMENTED,
+)
+from paramiko.message import Message
+from paramiko.ssh_exception import SSHException
+
+from iris_adapters.ssh.reactor import READ_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from iris_adapters.ssh.packets import IrisPacketizer
+    from iris_adapters.ssh.reactor import Reactor
+
+_KEY_EXCHANGE: Final = range(30, 42)  # the messages of the exchange's method (RFC 4250, 4.1.2)
+_KIND_AT: Final = 1  # in a packet, after the length of its padding
+_DATA_AT: Final = 10  # in one of channel data: after its kind, the channel's number and the data's length
+
+
+class AdoptedTransport:
+    """Implements `reactor.Connection` for a transport that is logged in.
+
+    Args:
+        transport: an `IrisTransport` whose thread has stopped reading between two packets.
+        packets: its packetizer.
+        reactor: calls this object from now on.
+        ended: called when the connection is over.
+
+    Attributes:
+        sock: see `reactor.Connection`.
+    """
+
+    def __init__(self, transport: Any, packets: IrisPacketizer, reactor: Reactor, ended: Callable[[], None]) -> None:
+        self._transport = transport
+        self._packets = packets
+        self._reactor = reactor
+        self._ended = ended
+        self.sock = packets.take_over(self.wants_to_send)
+
+    # From any thread.
+
+    @property
+    def is_current_thread(self) -> bool:
+        """Whether this is called on the thread that reads the transport."""
+        return self._reactor.is_current_thread
+
+    def wants_to_send(self) -> None:
+        """Have `write` called."""
+        self._reactor.look_at(self)
+
+    def end(self) -> None:
+        """End the connection soon."""
+        self._reactor.end(self)
+
+    # What the reactor calls.
+
+    def read(self, buffer: memoryview) -> int:
+        """See `reactor.Connection`.
+
+        Raises:
+            EOFError: the peer closed the connection, or said goodbye.
+            OSError, SSHException, cryptography.exceptions.InvalidTag: it is broken.
+        """
+        transport, packets = self._transport, self._packets
+        kept = len(packets.unread)
+        buffer[:kept] = packets.unread
+        try:
+            count = self.sock.recv_into(buffer[kept : kept + READ_BYTES])
+        except BlockingIOError:
+            return 0
+        if count == 0:
+            raise EOFError
+        for size, plain in packets.packets(buffer[: kept + count]):
+            if plain[_KIND_AT] == MSG_CHANNEL_DATA and not transport._expected_packet:  # noqa: SLF001 - docs/decisions/0005
+                self._take_data(plain)
+            else:
+                self._take(plain[_KIND_AT], Message(plain[_KIND_AT + 1 : size - plain[0]]))
+            if not transport.active:
+                raise EOFError
+        self._start_due_exchange()
+        return count
+
+    def write(self) -> bool:
+        """See `reactor.Connection`."""
+        self._start_due_exchange()
+        return self._packets.send_unsent()
+
+    @property
+    def may_read(self) -> bool:
+        """See `reactor.Connection`."""
+        return not self._packets.much_unsent
+
+    def ended(self, error: Exception | None) -> None:
+        """See `reactor.Connection`."""
+        end_transport(self._transport, error)
+        self._ended()
+
+    def _take_data(self, plain: bytes) -> None:
+        """The message of which there are millions, a channel's data: without a `Message` for it."""
+        channel = self._transport._channels.get(int.from_bytes(plain[2:6], "big"))  # noqa: SLF001 - docs/decisions/0005
+        if channel is not None:
+            channel.in_buffer.feed(plain[_DATA_AT : _DATA_AT + int.from_bytes(plain[6:_DATA_AT], "big")])
+
+    def _take(self, kind: int, message: Message) -> None:
+        """Deal with one message, as Paramiko's `run` does for a client that is logged in."""
+        if kind in {MSG_IGNORE, MSG_DEBUG}:
+            return
+        if kind == MSG_DISCONNECT:
+            raise EOFError
+        if not self._is_of_exchange(kind, message):
+            self._dispatch(kind, message)
+
+    def _is_of_exchange(self, kind: int, message: Message) -> bool:
+        """Whether it was a step of a key exchange, which has then been taken."""
+        transport = self._transport
+        if not transport._expected_packet:  # noqa: SLF001 - docs/decisions/0005
+            return False
+        if kind not in transport._expected_packet:  # noqa: SLF001 - docs/decisions/0005
+            raise SSHException(f"The host sent message {kind} in the middle of a key exchange")
+        transport._expected_packet = ()  # noqa: SLF001 - docs/decisions/0005
+        if kind not in _KEY_EXCHANGE:
+            return False
+        transport.kex_engine.parse_next(kind, message)
+        return True
+
+    def _dispatch(self, kind: int, message: Message) -> None:
+        transport = self._transport
+        if handler := transport._handler_table.get(kind):  # noqa: SLF001 - docs/decisions/0005
+            handler(message)
+        elif on_channel := transport._channel_handler_table.get(kind):  # noqa: SLF001 - docs/decisions/0005
+            number = message.get_int()
+            channel = transport._channels.get(number)  # noqa: SLF001 - docs/decisions/0005
+            if channel is not None:
+                on_channel(channel, message)
+            elif number not in transport.channels_seen:
+                raise SSHException(f"The host sent message {kind} for channel {number}, which was never opened")
+        elif kind != MSG_UNIMPLEMENTED:
+            answer = Message()
+            answer.add_byte(cMSG_UNIMPLEMENTED)
+            answer.add_int(self._packets.seqno)
+            transport._send_message(answer)  # noqa: SLF001 - docs/decisions/0005
+
+    def _start_due_exchange(self) -> None:
+        if self._packets.need_rekey() and not self._transport.in_kex:
+            self._transport._send_kex_init()  # noqa: SLF001 - docs/decisions/0005
+
+
+def end_transport(transport: Any, error: Exception | None) -> None:
+    """Do what Paramiko's thread does at its end: whoever waits for something of the transport wakes and finds it gone."""
+    if error is not None:
+        transport.saved_exception = error
+    transport.active = False
+    transport.packetizer.close()
+    for channel in list(transport._channels.values()):  # noqa: SLF001 - docs/decisions/0005
+        channel._unlink()  # noqa: SLF001 - docs/decisions/0005
+    if transport.completion_event is not None:
+        transport.completion_event.set()
+    for event in list(transport.channel_events.values()):
+        event.set()

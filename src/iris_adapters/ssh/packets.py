@@ -1,0 +1,231 @@
+"""SSH's packets: read one by one on a thread of the connection's own until it is logged in, then out of a buffer that a reactor fills.
+
+Paramiko's packetizer reads each packet with two blocking calls. From `take_over` on, this one is given what has arrived, and what cannot be
+sent at once waits here until the reactor sends it. Only AES-GCM (RFC 5647), which iris prefers, is read this way.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from paramiko.packet import Packetizer
+from paramiko.ssh_exception import SSHException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from paramiko.message import Message
+
+_TAG_BYTES: Final = 16
+_LENGTH_BYTES: Final = 4
+_LONGEST_PACKET: Final = 1 << 18  # 32 KiB of data and their heads are usual; RFC 4253, 6.1 asks for 35,000 bytes
+_OVERHEAD_BYTES: Final = _LENGTH_BYTES + _TAG_BYTES
+_COUNTER_BYTES: Final = 8  # of the 12 of the initialization vector; the first four are fixed
+_MUCH_UNSENT_BYTES: Final = 1 << 18
+
+
+class HandedOverError(BaseException):
+    """Leaves Paramiko's reading loop between two packets, without what that does for a connection that has ended."""
+
+
+class IrisPacketizer(Packetizer):
+    """A packetizer that can be closed at once, starts no timer thread, notes that the peer lives, and can be taken over by a reactor.
+
+    Attributes:
+        heard: a packet has arrived since this was last set to False.
+        may_hand_over: asked before each packet is read; where it says yes, `HandedOverError` is raised instead.
+        unread: the beginning of a packet that has not come whole yet. Only after `take_over`.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock)
+        self.heard = False
+        self.may_hand_over: Callable[[], bool] = lambda: False
+        self.unread = b""
+        self._sock = sock
+        self._seqno = 0
+        self._aead: Any = None
+        self._iv = b""
+        self._iv_counter = 0
+        self._compressed = False
+        self._received = 0
+        self._unsent: deque[bytes] | None = None  # None: not taken over
+        self._unsent_bytes = 0
+        self._sent = threading.Condition()
+        self._wants_to_send: Callable[[], None] = lambda: None
+
+    # While the connection has a thread of its own.
+
+    def start_handshake(self, timeout: float) -> None:
+        """Do nothing: iris bounds the whole of connecting, and Paramiko's timer would outlive a failed attempt."""
+
+    def read_message(self) -> tuple[int, Message]:
+        """Read a packet.
+
+        Raises:
+            HandedOverError: see `may_hand_over`.
+        """
+        if self.may_hand_over():
+            raise HandedOverError
+        result: tuple[int, Message] = super().read_message()
+        self.heard = True
+        self._seqno += 1
+        self._iv_counter += 1
+        return result
+
+    def reset_seqno_in(self) -> None:
+        """Count packets from 0 again."""
+        super().reset_seqno_in()
+        self._seqno = 0
+
+    def set_inbound_cipher(self, *args: Any, **kwargs: Any) -> None:
+        """Read with another key from the next packet on."""
+        super().set_inbound_cipher(*args, **kwargs)
+        self._aead = kwargs["block_engine"] if kwargs.get("aead") else None
+        iv = kwargs.get("iv_in") or b""
+        self._iv, self._iv_counter = iv[:-_COUNTER_BYTES], int.from_bytes(iv[-_COUNTER_BYTES:], "big")
+        self._received = 0
+
+    def set_inbound_compressor(self, compressor: Any) -> None:
+        """Read compressed packets from now on."""
+        super().set_inbound_compressor(compressor)
+        self._compressed = True
+
+    def close(self) -> None:
+        """Close, and wake the threads that wait in `recv` or `send`; `close` of a socket alone does not."""
+        if isinstance(self._sock, socket.socket):
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+        super().close()
+        with self._sent:
+            self._sent.notify_all()
+
+    # Once it is a reactor's.
+
+    @property
+    def can_be_taken_over(self) -> bool:
+        """Whether what arrives can be read by `packets`."""
+        return self._aead is not None and not self._compressed
+
+    def take_over(self, wants_to_send: Callable[[], None]) -> socket.socket:
+        """Let the caller read and send from now on; `wants_to_send` is called, on any thread, when `send_unsent` has something to do.
+
+        Returns:
+            the socket, which blocks no more, and which nobody else can close: those who hold the one before hold an empty shell.
+        """
+        with self._sent:
+            sock = socket.socket(fileno=self._sock.detach())
+            sock.settimeout(0.0)
+            self._sock = sock
+            self._unsent = deque()
+            self._wants_to_send = wants_to_send
+        return sock
+
+    def packets(self, view: memoryview) -> Iterator[tuple[int, bytes]]:
+        """Decrypt the packets that are whole in `view`; the rest is `unread` afterwards.
+
+        Each is to be dealt with before the next is asked for, which may have another key.
+
+        Yields:
+            the size of padding's length, payload and padding together, and these, decrypted: the payload's first byte is at index 1.
+
+        Raises:
+            SSHException: a packet that cannot be, or the peer does not do its part of a key exchange.
+            cryptography.exceptions.InvalidTag: a packet that was tampered with.
+        """
+        at, end = 0, len(view)
+        while end - at >= _LENGTH_BYTES:
+            size = int.from_bytes(view[at : at + _LENGTH_BYTES], "big")
+            if not 0 < size <= _LONGEST_PACKET:
+                raise SSHException(f"The host sent a packet of {size} bytes")
+            after = at + size + _OVERHEAD_BYTES
+            if after > end:
+                break
+            aead = self._aead
+            if aead is None or self._compressed:
+                raise SSHException("The host changed the cipher's kind in a key exchange")
+            iv = self._iv + self._iv_counter.to_bytes(_COUNTER_BYTES, "big")
+            plain: bytes = aead.decrypt(iv, view[at + _LENGTH_BYTES : after], view[at : at + _LENGTH_BYTES])
+            at = after
+            self._iv_counter = (self._iv_counter + 1) & 0xFFFF_FFFF_FFFF_FFFF
+            self._seqno = (self._seqno + 1) & 0xFFFF_FFFF
+            self._received += size + _OVERHEAD_BYTES
+            if self._received >= self.REKEY_BYTES:
+                self._want_new_keys()
+            yield size, plain
+        self.unread = bytes(view[at:])
+        self.heard = True
+
+    @property
+    def seqno(self) -> int:
+        """The sequence number of the packet that was read last."""
+        return (self._seqno - 1) & 0xFFFF_FFFF
+
+    def write_all(self, out: Any) -> None:
+        """Send, or keep for `send_unsent`.
+
+        Raises:
+            EOFError: the connection is gone.
+        """
+        with self._sent:
+            if self._unsent is None:
+                super().write_all(out)
+                return
+            sent = 0
+            if not self._unsent:
+                try:
+                    sent = self._sock.send(out)
+                except BlockingIOError:
+                    pass
+                except OSError as error:
+                    raise EOFError from error
+            if sent == len(out):
+                return
+            self._unsent.append(out[sent:])
+            self._unsent_bytes += len(out) - sent
+        self._wants_to_send()
+
+    def send_unsent(self) -> bool:
+        """Send what had to wait; returns whether that was all.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        with self._sent:
+            while self._unsent:
+                out = self._unsent.popleft()
+                try:
+                    sent = self._sock.send(out)
+                except BlockingIOError:
+                    sent = 0
+                self._unsent_bytes -= sent
+                if sent < len(out):
+                    self._unsent.appendleft(out[sent:])
+                    break
+            if self._unsent_bytes <= _MUCH_UNSENT_BYTES:
+                self._sent.notify_all()
+            return not self._unsent
+
+    @property
+    def much_unsent(self) -> bool:
+        """Whether so much waits to be sent that more must wait elsewhere."""
+        return self._unsent_bytes > _MUCH_UNSENT_BYTES
+
+    def wait_to_send(self) -> None:
+        """Wait while there is much to be sent. Never on the thread that sends it, nor with a lock held that it takes."""
+        if self.much_unsent:
+            with self._sent:
+                self._sent.wait_for(lambda: self.closed or not self.much_unsent)
+
+    def _want_new_keys(self) -> None:
+        if not self.need_rekey():
+            self._trigger_rekey()  # type: ignore[attr-defined] # not in the stubs
+            self._received = (
+                self.REKEY_BYTES
+            )  # what comes from here on, the peer sends although it should exchange keys
+        elif self._received >= self.REKEY_BYTES + self.REKEY_BYTES_OVERFLOW_MAX:
+            raise SSHException("The host ignores that the keys must be exchanged")

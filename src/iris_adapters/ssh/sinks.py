@@ -1,0 +1,170 @@
+"""What hears of a channel's bytes and of its end: buffers that iris puts in the place of Paramiko's, and handlers around Paramiko's own."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from paramiko.common import MSG_CHANNEL_CLOSE, MSG_CHANNEL_EOF, MSG_CHANNEL_REQUEST, MSG_CHANNEL_WINDOW_ADJUST
+from paramiko.message import Message
+from paramiko.ssh_exception import SSHException
+from paramiko.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from paramiko.channel import Channel
+
+WINDOW_BYTES: Final = 1 << 21
+"""How many bytes of a channel the far side may have sent that were not read here yet."""
+
+
+class ChannelSink(Protocol):
+    """What hears of a channel. All but `readable` are called on the thread that reads its connection, none with a channel's lock held."""
+
+    def readable(self) -> None:
+        """There is something to `recv` that was not there before."""
+
+    def input_ended(self) -> None:
+        """The far side sends no more data; what arrived before may still be waiting."""
+
+    def writable(self) -> None:
+        """The far side takes more data."""
+
+    def killed(self, signal_name: str) -> None:
+        """The process was ended by this signal (`TERM`)."""
+
+    def closed(self) -> None:
+        """The far side closed the channel, in order: everything it had to say has arrived."""
+
+    def connection_ended(self) -> None:
+        """The connection is gone, and the channel with it."""
+
+
+class SinkBuffer:
+    """Takes the place of a channel's `BufferedPipe`: never blocks, and tells its sink of every arrival."""
+
+    __slots__ = ("_bytes", "_chunks", "has_ended", "is_closed", "sink")
+
+    def __init__(self) -> None:
+        self.sink: ChannelSink | None = None
+        self.has_ended = False
+        self.is_closed = False
+        self._chunks: deque[bytes] | None = None  # made when first needed: an empty deque is 760 bytes
+        self._bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        """Called by the channel with what has arrived.
+
+        Raises:
+            SSHException: the far side sends more than it was allowed to; it would fill our memory.
+        """
+        if not data:
+            return
+        if self._bytes > WINDOW_BYTES:
+            raise SSHException("The host sends more than the channel's window allows")
+        if self._chunks is None:
+            self._chunks = deque()
+        self._chunks.append(data)
+        self._bytes += len(data)
+        if self.sink is not None:
+            self.sink.readable()
+
+    def read(self, nbytes: int, _timeout: float | None = None) -> bytes:
+        """Called by `Channel.recv`, which then opens the window again by as much. Empty: nothing is there."""
+        if not self._chunks:
+            return b""
+        chunk = self._chunks.popleft()
+        if len(chunk) > nbytes:
+            self._chunks.appendleft(chunk[nbytes:])
+            chunk = chunk[:nbytes]
+        self._bytes -= len(chunk)
+        return chunk
+
+    def read_ready(self) -> bool:
+        """Whether `read` would return something."""
+        return bool(self._chunks)
+
+    def close(self) -> None:
+        """Called by the channel with its lock held, so nothing is done here: the handlers below tell the sink later."""
+
+    def __len__(self) -> int:
+        return self._bytes
+
+
+def attach(channel: Channel, sink: ChannelSink) -> tuple[SinkBuffer, SinkBuffer]:
+    """Let `sink` hear of `channel`, also of what has arrived already. It may hear of an end twice.
+
+    Returns:
+        The buffers of standard output and standard error; read them with `channel.recv` and `channel.recv_stderr`.
+    """
+    out, err = channel.in_buffer, channel.in_stderr_buffer
+    if not isinstance(out, SinkBuffer) or not isinstance(err, SinkBuffer):
+        raise TypeError("the channel is not one of an IrisTransport")
+    out.sink = err.sink = sink
+    if out.read_ready() or err.read_ready():
+        sink.readable()
+    if out.has_ended:
+        sink.input_ended()
+    if out.is_closed:
+        sink.closed()
+    return out, err
+
+
+_PARAMIKO: Any = Transport  # the parts of it that its stubs do not have
+_TABLE: Final[Mapping[int, Callable[[Channel, Message], None]]] = _PARAMIKO._channel_handler_table  # noqa: SLF001 - docs/decisions/0005
+
+
+def close_quietly(channel: Channel) -> None:
+    """Close it. Where the connection is on its way out, that cannot be said to the far side, and need not be."""
+    with suppress(SSHException, EOFError, OSError):
+        channel.close()
+
+
+def _buffer_of(channel: Channel) -> SinkBuffer:
+    buffer: object = channel.in_buffer
+    return buffer if isinstance(buffer, SinkBuffer) else SinkBuffer()
+
+
+def _on_eof(channel: Channel, message: Message) -> None:
+    _TABLE[MSG_CHANNEL_EOF](channel, message)
+    buffer = _buffer_of(channel)
+    buffer.has_ended = True
+    if buffer.sink is not None:
+        buffer.sink.input_ended()
+
+
+def _on_close(channel: Channel, message: Message) -> None:
+    _TABLE[MSG_CHANNEL_CLOSE](channel, message)
+    buffer = _buffer_of(channel)
+    buffer.is_closed = True
+    if buffer.sink is not None:
+        buffer.sink.closed()
+
+
+def _on_window_adjust(channel: Channel, message: Message) -> None:
+    _TABLE[MSG_CHANNEL_WINDOW_ADJUST](channel, message)
+    sink = _buffer_of(channel).sink
+    if sink is not None:
+        sink.writable()
+
+
+def _on_request(channel: Channel, message: Message) -> None:
+    """Paramiko knows `exit-status` but not `exit-signal` (RFC 4254, 6.10)."""
+    peek = Message(message.get_remainder())
+    sink = _buffer_of(channel).sink
+    if sink is not None and peek.get_text() == "exit-signal":
+        peek.get_boolean()
+        sink.killed(peek.get_text())
+    _TABLE[MSG_CHANNEL_REQUEST](channel, message)
+
+
+CHANNEL_HANDLERS: Final[dict[int, Callable[[Channel, Message], None]]] = {
+    **_TABLE,
+    MSG_CHANNEL_EOF: _on_eof,
+    MSG_CHANNEL_CLOSE: _on_close,
+    MSG_CHANNEL_WINDOW_ADJUST: _on_window_adjust,
+    MSG_CHANNEL_REQUEST: _on_request,
+}
+"""Paramiko's table of channel messages, with those that a sink hears of."""
