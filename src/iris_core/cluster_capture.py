@@ -11,7 +11,7 @@ from iris_core.log_file import LandedFile
 from iris_core.log_paths import container_path, fresh_path, host_path, make_output_dir
 from iris_core.log_pump import LogPump
 from iris_core.model import HostRole
-from iris_core.worker_discovery import decide
+from iris_core.worker_discovery import GONE, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +39,7 @@ class _HostCapture:
         self.others: dict[str, CaptureSlot] = {}
         self.names: frozenset[str] = frozenset()  # of the further containers that are there
         self.retired = False
+        self.lost = ""  # what became of its machine, as far as that is known
 
     @property
     def came_back(self) -> bool:
@@ -113,6 +114,8 @@ class ClusterCapture:
             self._retired.remove(one)
             del self._hosts[one.host.name]
         decision = decide({name: one.host for name, one in self._hosts.items()}, slices, controller)
+        for name, one in self._hosts.items():
+            self._lose(one, decision.lost.get(name, "" if name not in decision.retire else one.lost))
         for name in decision.retire:
             self._retire(self._hosts[name])
         for host in decision.start:
@@ -120,6 +123,17 @@ class ClusterCapture:
         for one in self._hosts.values():
             if one.came_back:
                 self._found(one, one.names)
+
+    def let_go(self, slice_name: str, reason: str) -> None:
+        """Take leave of the hosts of a slice that is about to be deleted: their last lines are had within a few seconds, or not."""
+        for one in self._hosts.values():
+            if one.host.slice_name == slice_name:
+                one.lost = reason
+                self._retire(one)
+
+    def has_let_go(self, slice_name: str) -> bool:
+        """Whether nothing is captured of the hosts of a slice."""
+        return not any(one.slots for one in self._hosts.values() if one.host.slice_name == slice_name)
 
     def drain(self) -> None:
         """Have every source take what its engine holds now, and finish, within the config's `drain_seconds`."""
@@ -169,12 +183,20 @@ class ClusterCapture:
             else:
                 self._refused.pop(full_name, None)
 
+    def _lose(self, one: _HostCapture, reason: str) -> None:
+        """Tell of a machine that does not run any more, once for each time."""
+        if reason and reason != one.lost and not one.retired and one.main is not None and not one.main.done:
+            self.pump.tell(one.main, LogEventKind.HOST_LOST, {"reason": reason})
+        if not one.retired:
+            one.lost = reason
+
     def _retire(self, one: _HostCapture) -> None:
         if not one.retired:
             one.retired = True
             self._retired.append(one)
             if one.main is not None and not one.main.done:
-                self.pump.tell(one.main, LogEventKind.HOST_GONE, {"instance": one.host.instance_id})
+                details: dict[str, object] = {"instance": one.host.instance_id, "reason": one.lost or GONE}
+                self.pump.tell(one.main, LogEventKind.HOST_GONE, details)
             self.pump.drain(one.slots, _GONE_SECONDS)
 
     def _refuse(self, name: str, error: LogError) -> None:

@@ -11,7 +11,9 @@ from iris_core.cleanup import carry_out_cleanup, plan_cleanup
 from iris_core.cluster_start import check_wanted, create_missing_slices, wait_until_ready
 from iris_core.config import DEFAULT_CONTROLLER_CONTAINER, DEFAULT_WORKER_CONTAINER
 from iris_core.errors import ConfigError, LogFileLockedError
-from iris_core.log_streaming import open_log_streaming
+from iris_core.healer import Healer, Orders
+from iris_core.last_words import take_last_words
+from iris_core.log_streaming import open_log_streaming, watch_of
 from iris_core.model import VmPhase
 from iris_core.tunnel import open_tunnel
 from iris_core.undo import Undo
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from iris_core.config import ClusterConfig
+    from iris_core.config import ClusterConfig, WorkerGroupConfig
+    from iris_core.healing import Loss
     from iris_core.log_streaming import LogStreamHandle
     from iris_core.model import ControllerVm
     from iris_core.ports.clock import Clock
@@ -66,6 +69,8 @@ class ClusterManager:
         self._lock = threading.Lock()  # for what follows; never held for long
         self._controller: ControllerVm | None = None
         self._streams: dict[Path, LogStreamHandle] = {}
+        self._healer: Healer | None = None
+        self._watch = watch_of(config, inventory, clock)
         self._give_up = threading.Event()  # set by stop, which puts a new one here for what is begun later
 
     @property
@@ -111,6 +116,8 @@ class ClusterManager:
             self._give_up = threading.Event()
             handles = list(self._streams.values())
             self._streams.clear()
+            if self._healer is not None:
+                self._healer.call_off()
         undo = Undo()
         undo.owe("deleting the cluster", self._delete)
         for handle in handles:
@@ -123,7 +130,8 @@ class ClusterManager:
 
         On exit, also after an error, the tunnel is closed, streaming ends (what the engines hold is landed first), and the cluster is
         stopped if this call has started it. A cluster whose controller was there before is left running, with the slices that
-        this call added: a warning on the logger `iris.cluster` says so. An error while that is done is raised if there was none
+        this call added: a warning on the logger `iris.cluster` says so. Slices that are lost meanwhile are told there too, and those of a
+        group with `recreate` replaced, see `iris_core.healing`. An error while that is done is raised if there was none
         before, and else noted on the first one and logged.
 
         Args:
@@ -149,6 +157,9 @@ class ClusterManager:
             handle = None if log_dir is None else self.start_log_streaming(log_dir)
             if handle is not None:
                 undo.owe("stopping the log streaming", handle.stop)
+            healer = self._begin_healing(log_dir, give_up)
+            if healer is not None:
+                undo.owe("ending the healing", healer.stop)
             tunnel = ExitStack()
             undo.owe("closing the tunnel", tunnel.close)
             yield tunnel.enter_context(
@@ -206,6 +217,7 @@ class ClusterManager:
                 output_dir=output_dir,
                 controller_container=controller_container,
                 worker_container=worker_container,
+                watch=self._watch,
             )
             self._streams[key] = handle
         return handle
@@ -245,10 +257,54 @@ class ClusterManager:
         return controller
 
     def _delete(self) -> None:
-        with self._creating:
+        def clean_up() -> None:
             carry_out_cleanup(self._inventory, plan_cleanup(self._inventory))
+
+        with self._creating:
+            if self._healer is None:
+                clean_up()
+            else:
+                self._healer.clean_up(clean_up)
             with self._lock:
                 self._controller = None
+
+    def _begin_healing(self, log_dir: Path | None, give_up: threading.Event) -> Healer | None:
+        """Begin to replace lost slices, and where logs are landed to tell of them; not twice at the same time."""
+        wanted = log_dir is not None or any(group.recreate for group in self._config.workers)
+        with self._lock:
+            is_healing = self._healer is not None and not self._healer.ended.is_set()
+            if self.is_local or not wanted or is_healing:
+                return None
+            self._healer = healer = Healer(
+                groups=self._config.workers,
+                watch=self._watch,
+                inventory=self._inventory,
+                clock=self._clock,
+                orders=Orders(
+                    create=self._create_slice,
+                    before_delete=lambda loss: self._take_last_words(loss, log_dir),
+                    is_unwanted=give_up.is_set,
+                ),
+            )
+        healer.start()
+        return healer
+
+    def _create_slice(self, group: WorkerGroupConfig) -> str:
+        created = self._inventory.create_slice(group) if group.queued is None else self._inventory.queue_slice(group)
+        return created.name
+
+    def _take_last_words(self, loss: Loss, log_dir: Path | None) -> None:
+        with self._lock:
+            handles = list(self._streams.values())
+        take_last_words(
+            loss,
+            config=self._config,
+            shell=self._shell,
+            inventory=self._inventory,
+            clock=self._clock,
+            handles=handles,
+            log_dir=log_dir,
+        )
 
     def _tell_left_running(self) -> None:
         controller = self.controller

@@ -28,6 +28,7 @@ _WARN_OF: Final = frozenset(
         LogEventKind.UNVERIFIED_TAIL,
         LogEventKind.UNREADABLE,
         LogEventKind.PAUSED,
+        LogEventKind.HOST_LOST,
         LogEventKind.NOT_DRAINED,
     }
 )

@@ -30,7 +30,8 @@ class LogEventKind(StrEnum):
     UNREADABLE = "unreadable"  # the engine refuses to give the log; `reason`
     PAUSED = "paused"  # the landed file cannot be written; `reason`
     RESUMED = "resumed"  # it can again
-    HOST_GONE = "host-gone"  # discovery says that the host is no longer there
+    HOST_LOST = "host-lost"  # discovery says that its machine was preempted, or does not run any more; `reason`
+    HOST_GONE = "host-gone"  # discovery says that the host is no longer there, or it is about to be deleted; `reason`
     NOT_DRAINED = "not-drained"  # capture ended before all was taken; `reason`
     DRAINED = "drained"  # capture ended with all that the engine held then
 

@@ -21,6 +21,9 @@ QUIET_SECONDS: Final = 60.0
 """How long nothing has to land from a container that runs before its source is called quiet."""
 
 
+_PREEMPTED: Final = "preempted"  # the reason of a host that is lost, see `iris_core.worker_discovery.lost_reason`
+
+
 class SourceState(StrEnum):
     """How a source is doing. Of several that hold, the first one here is told."""
 
@@ -63,6 +66,7 @@ class SourceRecord:
         unreadable: why the engine refuses to give the log, empty where it does not.
         paused: why the landed file could not be written, empty where it could.
         host_gone: whether discovery had it that the host was no longer there.
+        lost: what had become of its machine, by discovery: `preempted`, `stopped` …; empty where nothing had.
         ended: how the capture ended, empty while it goes on (or was killed).
         container: the engine's id of the present container, empty where there never was one.
         exit_code: of the container, None where it runs.
@@ -79,6 +83,7 @@ class SourceRecord:
     unreadable: str = ""
     paused: str = ""
     host_gone: bool = False
+    lost: str = ""
     ended: str = ""
     container: str = ""
     exit_code: int | None = None
@@ -124,7 +129,7 @@ def fold(events: Iterable[Mapping[str, Any]]) -> SourceRecord:
 def _next(record: SourceRecord, event: Mapping[str, Any]) -> SourceRecord:  # noqa: C901, PLR0911, PLR0912 - a table
     match event.get("event"):
         case LogEventKind.CONNECTED:  # a capture begins, or goes on: what ended an earlier one is over
-            return replace(record, connected=True, reason="", ended="", host_gone=False)
+            return replace(record, connected=True, reason="", ended="", host_gone=False, lost="")
         case LogEventKind.DISCONNECTED:
             return replace(record, connected=False, reason=str(event.get("reason", "")), ended="")
         case LogEventKind.WAITING:
@@ -154,8 +159,10 @@ def _next(record: SourceRecord, event: Mapping[str, Any]) -> SourceRecord:  # no
             return replace(record, paused=str(event.get("reason", "")) or "it cannot be written")
         case LogEventKind.RESUMED:
             return replace(record, paused="")
+        case LogEventKind.HOST_LOST:
+            return replace(record, lost=str(event.get("reason", "")))
         case LogEventKind.HOST_GONE:
-            return replace(record, host_gone=True)
+            return replace(record, host_gone=True, lost=str(event.get("reason", "")))
         case LogEventKind.DRAINED:
             return replace(record, ended="it was ended, with all that the engine held then")
         case LogEventKind.NOT_DRAINED:
@@ -177,9 +184,11 @@ def judge(
     """
     exited = "" if record.exit_code is None else f"its container had exited with code {record.exit_code}"
     if machine is None:
-        preempted, gone, machine_why = False, record.host_gone, "its host was no longer listed"
+        gone, machine_why = record.host_gone, "its host was no longer listed"
+        preempted = gone and record.lost == _PREEMPTED
     else:
-        preempted, gone, machine_why = machine.preempted, not machine.runs, machine.state
+        gone, machine_why = not machine.runs, machine.state
+        preempted = machine.preempted or (gone and record.lost == _PREEMPTED)  # and has been deleted since
     ended = record.exit_code is not None
     quiet = silent_seconds is not None and silent_seconds >= QUIET_SECONDS
     killed = "the capture ended without a word: it may have been killed"

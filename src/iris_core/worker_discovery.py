@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from iris_core.config import LogConfig
     from iris_core.model import ControllerVm, Host, Slice
 
+GONE: Final = "no longer listed"
+"""The reason of a host that is lost where nothing else is known of it."""
+
+_LOST: Final = frozenset({VmPhase.FAILED, VmPhase.STOPPED})
 _WORTH_STARTING: Final = frozenset({VmPhase.PENDING, VmPhase.READY})
 
 
@@ -24,10 +28,13 @@ class Decision:
     Attributes:
         start: hosts whose logs are to be captured from now on.
         retire: names of captured hosts that are no longer there, or are there as another machine.
+        lost: captured hosts, by name, whose machine was taken away or stopped and is still listed; and Google's word for it, in
+            lower case: `preempted`, `terminated`, `stopped`.
     """
 
     start: tuple[Host, ...]
     retire: tuple[str, ...]
+    lost: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(captured: Mapping[str, Host], slices: Iterable[Slice], controller: ControllerVm | None) -> Decision:
@@ -44,18 +51,22 @@ def decide(captured: Mapping[str, Host], slices: Iterable[Slice], controller: Co
     """
     there: dict[str, Host] = {}
     fresh: dict[str, Host] = {}
-    machines = [(one.hosts, one.phase) for one in slices]
+    lost: dict[str, str] = {}
+    machines: list[tuple[tuple[Host, ...], Slice | ControllerVm]] = [(one.hosts, one) for one in slices]
     if controller is not None:
-        machines.append(((controller.host,), controller.phase))
-    for hosts, phase in machines:
+        machines.append(((controller.host,), controller))
+    for hosts, machine in machines:
         for host in hosts:
             if host.address:
                 there[host.name] = host
-                if phase in _WORTH_STARTING:
+                if machine.phase in _WORTH_STARTING:
                     fresh[host.name] = host
+                elif machine.phase in _LOST and host.name in captured:
+                    lost[host.name] = lost_reason(machine)
     return Decision(
         start=tuple(host for name, host in fresh.items() if name not in captured),
         retire=tuple(name for name, host in captured.items() if not _same_machine(host, there.get(name))),
+        lost=lost,
     )
 
 
@@ -72,6 +83,11 @@ def share_of(slices: Iterable[Slice], config: LogConfig) -> list[Slice]:
 def has_controller(config: LogConfig) -> bool:
     """Whether the controller falls to the process that the configuration speaks of."""
     return config.shard_index == 0
+
+
+def lost_reason(machine: Slice | ControllerVm) -> str:
+    """Google's word for the state of a machine that is lost, as a reason: `preempted`, `terminated`, `stopped`."""
+    return machine.state.lower() or machine.phase.value
 
 
 def _same_machine(host: Host, other: Host | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,14 @@ def named(controller: str | None, *workers: str | None) -> ClusterConfig:
     )
 
 
+def wait_for_end() -> None:
+    """Every thread of the streaming ends, the discovery's perhaps a moment after `stop`."""
+    deadline = time.monotonic() + 10
+    while streaming_threads() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert streaming_threads() == []
+
+
 def streaming_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("iris-log")]
 
@@ -74,7 +83,7 @@ def rig() -> Iterator[Rig]:
     made = Rig()
     yield made
     made.manager.stop()
-    assert streaming_threads() == []
+    wait_for_end()
 
 
 def test_the_signature_is_the_specifications() -> None:
@@ -98,7 +107,7 @@ def test_streaming_starts_and_stop_joins(rig: Rig, tmp_path: Path) -> None:
     handle.stop()
 
     assert not handle.running
-    assert streaming_threads() == []
+    wait_for_end()
     assert rig.shell.running() == []
     assert (tmp_path / "controller-logs.txt").read_bytes() == said.landed
     assert {path.name: path.read_bytes() for path in (tmp_path / "workers").glob("*.txt")} == {
@@ -114,7 +123,7 @@ def test_local_mode_has_no_streaming(tmp_path: Path) -> None:
     assert rig.manager.start_log_streaming(tmp_path / "logs") is None
     with rig.manager.connect(tmp_path / "logs") as url:
         assert url.startswith("http://127.0.0.1:")
-        assert streaming_threads() == []
+        wait_for_end()
 
     assert not (tmp_path / "logs").exists()
 
@@ -127,7 +136,7 @@ def test_connect_streams_and_stops(rig: Rig, tmp_path: Path) -> None:
         rig.clock.wait_until_waiting(2)
         entry = container.write(b"last words\n")
 
-    assert streaming_threads() == []
+    wait_for_end()
     assert (tmp_path / "controller-logs.txt").read_bytes() == entry.landed
 
 
@@ -143,7 +152,7 @@ def test_connect_stops_streaming_when_the_body_raises(rig: Rig, tmp_path: Path) 
     with pytest.raises(ValueError, match="mine"), rig.manager.connect(tmp_path):
         fail()
 
-    assert streaming_threads() == []
+    wait_for_end()
     assert b"last words" in (tmp_path / "controller-logs.txt").read_bytes()
 
 

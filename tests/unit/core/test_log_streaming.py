@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,6 +78,14 @@ class StreamRig:
         return [text for text in map(str, caplog.messages) if text.startswith("Not everything")]
 
 
+def wait_for_end() -> None:
+    """Every thread of the streaming ends, the discovery's perhaps a moment after `stop`."""
+    deadline = time.monotonic() + 10
+    while threads() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert threads() == []
+
+
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("iris-log")]
 
@@ -87,7 +96,7 @@ def rig(tmp_path: Path) -> Iterator[StreamRig]:
     yield made
     if hasattr(made, "handle"):
         made.stop()
-    assert threads() == []
+    wait_for_end()
     assert made.shell.running() == []
 
 
@@ -101,7 +110,7 @@ def test_two_threads_however_many_hosts(rig: StreamRig) -> None:
     assert len(handle.discovered_workers()) == 102
     rig.stop()
     handle.stop()
-    assert threads() == []
+    wait_for_end()
     assert not handle.running
 
 
@@ -243,7 +252,7 @@ def test_what_is_captured_is_drained_while_the_inventory_hangs(tmp_path: Path) -
     assert (tmp_path / "controller-logs.txt").read_bytes() == said.landed
     inventory.answer.set()
     stopping.join(10)
-    assert threads() == []
+    wait_for_end()
 
 
 def test_a_directory_that_cannot_be_made_starts_nothing(tmp_path: Path) -> None:
@@ -251,4 +260,4 @@ def test_a_directory_that_cannot_be_made_starts_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LogFileError, match="file"):
         StreamRig(tmp_path / "file").begin()
-    assert threads() == []
+    wait_for_end()

@@ -53,6 +53,9 @@ OOM = event("exited", exit_code=137, oom_killed=True, finished_at="2026-01-01T00
         (UP, {"machine": GONE, "captured": False}, SourceState.VM_GONE, "no such VM"),
         ([*UP, OOM], {"machine": GONE}, SourceState.VM_GONE, "exited with code 137"),
         ([*UP, event("host-gone")], {"machine": None}, SourceState.VM_GONE, "no longer listed"),
+        ([*UP, event("host-gone", reason="preempted")], {"machine": None}, SourceState.PREEMPTED, "no longer listed"),
+        ([*UP, event("host-lost", reason="preempted")], {"machine": GONE}, SourceState.PREEMPTED, "no such VM"),
+        ([*UP, event("host-lost", reason="stopped")], {"machine": GONE}, SourceState.VM_GONE, "no such VM"),
         ([*UP, event("host-gone"), event("connected")], {"machine": None}, SourceState.STREAMING, ""),
     ],
 )

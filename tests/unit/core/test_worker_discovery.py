@@ -48,7 +48,16 @@ def nothing() -> Decision:
         ),
         *(
             pytest.param(BOTH, [replace(ONE, phase=phase)], nothing(), id=f"{phase}: kept, its last lines may be had")
-            for phase in (VmPhase.STOPPED, VmPhase.FAILED, VmPhase.DELETING, VmPhase.PENDING)
+            for phase in (VmPhase.DELETING, VmPhase.PENDING)
+        ),
+        *(
+            pytest.param(
+                BOTH,
+                [make_slice("s", hosts=2, phase=phase)],
+                Decision((), (), {"s-w0": reason, "s-w1": reason}),
+                id=f"{reason}: kept, its last lines may be had, and told",
+            )
+            for phase, reason in ((VmPhase.STOPPED, "stopped"), (VmPhase.FAILED, "preempted"))
         ),
     ],
 )

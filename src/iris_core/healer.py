@@ -1,0 +1,221 @@
+"""Replacing slices that were lost: the loop that carries out what `Healing` decides."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from iris_core.errors import CleanupIncompleteError, InventoryError, IrisError
+from iris_core.healing import Healing
+from iris_core.parallel import do_each
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from iris_core.cluster_watch import ClusterWatch, Look
+    from iris_core.config import WorkerGroupConfig
+    from iris_core.healing import Loss, Replacement
+    from iris_core.model import Slice
+    from iris_core.ports.clock import Clock
+    from iris_core.ports.vm_inventory import VmInventory
+
+_logger = logging.getLogger("iris.cluster")
+
+_AT_ONCE_SECONDS: Final = 0.5  # in which the loop ends if nothing is under way
+_END_SECONDS: Final = 5.0  # for what is under way when the healing is ended; looks at what is left come so far apart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """How slices are replaced: what the loop needs beside the inventory.
+
+    Attributes:
+        create: creates a slice of a group, and returns its name.
+        before_delete: keeps what can be had of a slice that is about to be deleted; takes a bounded time.
+        is_unwanted: whether the cluster is being stopped.
+    """
+
+    create: Callable[[WorkerGroupConfig], str]
+    before_delete: Callable[[Loss], None]
+    is_unwanted: Callable[[], bool]
+
+
+class Healer:
+    """Tells which slices are lost, and replaces those that are to be, until `stop`. It asks the inventory nothing while all is well.
+
+    Args:
+        groups: of the configuration.
+        watch: tells what is listed.
+        inventory: knows and changes the slices.
+        clock: tells the time.
+        orders: see there.
+        jitter: gives numbers from 0 to 1, to spread retries.
+    """
+
+    def __init__(
+        self,
+        *,
+        groups: Sequence[WorkerGroupConfig],
+        watch: ClusterWatch,
+        inventory: VmInventory,
+        clock: Clock,
+        orders: Orders,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.ended = threading.Event()  # nothing is created or deleted any more
+        self._healing = Healing(groups, jitter, is_ours=self._is_ours)
+        self._watch = watch
+        self._inventory = inventory
+        self._clock = clock
+        self._orders = orders
+        self._lock = threading.Lock()  # for what follows
+        self._look: Look | None = None
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._taken_at = -1.0  # when the last answer that was taken in was asked for
+        self._acted_until = -1.0  # what was asked for before is no longer true
+        self._leave: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Begin. Called once."""
+        threading.Thread(target=self._loop, name="iris-healer", daemon=True).start()
+        self._leave = self._watch.listen(self._hear)
+
+    def call_off(self) -> None:
+        """Let nothing new be begun. Returns at once."""
+        self._stop.set()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End it: what is being created or deleted is called off, and waited for some seconds. Idempotent."""
+        self.call_off()
+        self._leave()
+        if self.ended.is_set() or self._clock.wait(self.ended, _AT_ONCE_SECONDS):
+            return
+        self._inventory.call_off()
+        self._clock.wait(self.ended, _END_SECONDS)
+        _logger.warning(
+            "A slice was being re-created, and what Google has been asked for still happens: `iris status` shows what comes of it, "
+            "`iris up` creates what is missing."
+        )
+
+    def clean_up(self, cleanup: Callable[[], None]) -> None:
+        """Delete the cluster by `cleanup` until nothing is left, also of what was under way when the healing was called off.
+
+        Raises:
+            CleanupIncompleteError, InventoryError: what `cleanup` raised once nothing was under way any more.
+        """
+        self.call_off()
+        while not self.ended.is_set():
+            try:
+                cleanup()
+            except CleanupIncompleteError as error:
+                _logger.info("Looking again, for a slice was just being re-created: %s", error)
+            self._clock.wait(self.ended, _END_SECONDS)
+        cleanup()
+
+    def _hear(self, look: Look) -> None:
+        with self._lock:
+            self._look = look
+        self._wake.set()
+
+    def _loop(self) -> None:
+        try:
+            while not self._unwanted():
+                self._wake.clear()
+                with self._lock:
+                    look, self._look = self._look, None
+                if look is not None:
+                    self._take(look)
+                if not self._unwanted():
+                    self._clock.wait(self._wake, None)
+        except Exception:  # a bug must not cost money again and again
+            _logger.exception("Slices that are lost are not re-created any more, because of this error in iris")
+        finally:
+            self.ended.set()
+
+    def _unwanted(self) -> bool:
+        return self._stop.is_set() or self._orders.is_unwanted()
+
+    def _take(self, look: Look) -> None:
+        """Act on one answer of the inventory."""
+        if look.slices is None or look.began_at < self._acted_until:
+            return
+        now = self._clock.monotonic()
+        if look.began_at != self._taken_at:
+            self._taken_at = look.began_at
+            for loss in self._healing.look(look.slices):
+                self._tell(loss)
+        due = self._healing.due(look.slices, look.controller, now)
+        for name in self._healing.spent(now):
+            _logger.warning(
+                "No slice of the group %s is re-created for the time being: there were as many in the last hour as "
+                "workers.most_recreations_per_hour allows. If they fail by themselves, their logs say why; `iris up` creates what is "
+                "missing at once.",
+                name,
+            )
+        if due:
+            outcomes = do_each(self._replace, due, call_off=self._inventory.call_off)
+            self._acted_until = self._clock.monotonic()
+            for replacement, outcome in zip(due, outcomes, strict=True):
+                self._conclude(replacement, outcome)
+
+    def _replace(self, replacement: Replacement) -> str:
+        """Delete what is lost, create another, and return its name; empty if that is not wanted any more."""
+        loss, group = replacement.loss, replacement.group
+        if self._unwanted():
+            return ""
+        if loss.is_there:
+            self._orders.before_delete(loss)
+            if self._unwanted():
+                return ""
+        if loss.is_there or loss.slice.queued_as:  # a request outlives its slice, and counts against the quota
+            _logger.info("Deleting the slice %s, which is %s", loss.slice.name, loss.reason)
+            self._inventory.delete(loss.slice)
+        # That took its time. Another iris may have replaced the slice, or be deleting the cluster.
+        lacks = self._healing.lacks(group, self._inventory.list_slices(), self._inventory.find_controller())
+        if self._unwanted() or not lacks:
+            return ""
+        _logger.info("Creating a slice of the group %s in place of %s", group.name, loss.slice.name)
+        return self._orders.create(group)
+
+    def _conclude(self, replacement: Replacement, outcome: object) -> None:
+        name, group, now = replacement.loss.slice.name, replacement.group.name, self._clock.monotonic()
+        if isinstance(outcome, InventoryError):
+            if self._unwanted():
+                return
+            seconds = self._healing.failed(replacement, outcome, now)
+            if seconds is None:
+                _logger.error(
+                    "The slice %s is not re-created, nor are others of the group %s: trying again cannot help. When it is put "
+                    "right, `iris up` creates what is missing. %s",
+                    name,
+                    group,
+                    outcome,
+                )
+            else:
+                _logger.warning("The slice %s is not re-created yet, next try in %.0f s: %s", name, seconds, outcome)
+        elif isinstance(outcome, IrisError):
+            _logger.warning("The slice %s is not re-created: %s", name, outcome)
+        elif outcome:
+            self._healing.created(replacement, now)
+            _logger.warning("The slice %s was re-created as %s", name, outcome)
+
+    def _is_ours(self, one: Slice) -> bool:
+        try:
+            return one.owner in {"", self._inventory.owner()}
+        except InventoryError as error:
+            _logger.warning("It is not known who you are, so the slice %s is left alone: %s", one.name, error)
+            return False
+
+    def _tell(self, loss: Loss) -> None:
+        what = "is no longer there" if loss.reason == "gone" else f"is {loss.reason} ({loss.slice.state})"
+        then = (
+            "it is re-created"
+            if self._healing.is_to_be_replaced(loss)
+            else "it is not re-created, see workers.recreate"
+        )
+        _logger.warning("The slice %s %s: %s", loss.slice.name, what, then)

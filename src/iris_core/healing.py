@@ -1,0 +1,194 @@
+"""Which slices were lost, and which of them are to be created again, when: a state machine without I/O.
+
+listed as …                             is                      and is, in a group with `recreate`
+FAILED (preempted, terminated)          lost at once            deleted, and created again
+STOPPED, in a group of spot slices      lost at once            the same: a preempted TPU may show so
+STOPPED, in another group               told, and left alone    -: somebody may have stopped it on purpose
+no longer listed, twice in a row        lost                    created again
+DELETING by somebody else's hand        -                       nothing is created meanwhile: the cluster may be being deleted
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from iris_core.model import VmPhase
+from iris_core.worker_discovery import lost_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from iris_core.config import WorkerGroupConfig
+    from iris_core.errors import InventoryError
+    from iris_core.model import ControllerVm, Slice
+
+_USABLE: Final = frozenset({VmPhase.PENDING, VmPhase.READY})
+_LOOKS_BEFORE_GONE: Final = 2  # that miss a slice: one answer alone may be incomplete
+_HOUR_SECONDS: Final = 3600.0
+_FIRST_RETRY_SECONDS: Final = 30.0
+_MOST_RETRY_SECONDS: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A slice that is lost.
+
+    Attributes:
+        slice: as it was last seen.
+        reason: what became of it: `preempted`, `terminated`, `stopped`, `gone`.
+        is_there: whether it is still listed, and has to be deleted.
+    """
+
+    slice: Slice
+    reason: str
+    is_there: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """A slice that is to be created in place of one that is lost."""
+
+    group: WorkerGroupConfig
+    loss: Loss
+
+
+def _is_usable(controller: ControllerVm | None) -> bool:
+    return controller is not None and controller.phase in _USABLE
+
+
+class _Group:
+    """What is known of a group that is healed."""
+
+    def __init__(self, config: WorkerGroupConfig) -> None:
+        self.config = config
+        self.created_at: deque[float] = deque()  # within the last hour
+        self.failures = 0
+        self.retry_at = 0.0
+        self.given_up = False
+        self.told_spent = False
+
+    def budget(self, now: float) -> int:
+        while self.created_at and self.created_at[0] <= now - _HOUR_SECONDS:
+            self.created_at.popleft()
+        return self.config.most_recreations_per_hour - len(self.created_at)
+
+
+class Healing:
+    """Told what is listed and what became of its wishes, it says what is lost and what to create. For one thread.
+
+    Args:
+        groups: of the configuration.
+        jitter: gives numbers from 0 to 1, to spread the retries of many.
+        is_ours: whether a slice may be deleted: it is not somebody else's.
+    """
+
+    def __init__(
+        self, groups: Iterable[WorkerGroupConfig], jitter: Callable[[], float], *, is_ours: Callable[[Slice], bool]
+    ) -> None:
+        self._configs: Mapping[str, WorkerGroupConfig] = {group.name: group for group in groups}
+        self._groups = {name: _Group(config) for name, config in self._configs.items() if config.recreate}
+        self._jitter = jitter
+        self._is_ours = is_ours
+        self._seen: dict[str, Slice] = {}  # usable slices, as they were last seen
+        self._missed: dict[str, int] = {}  # in how many looks in a row
+        self._told: set[str] = set()  # that it is lost
+        self._owed: dict[str, Loss] = {}  # what has not been replaced, the oldest first
+
+    def look(self, slices: Sequence[Slice]) -> list[Loss]:
+        """Take in one answer of the inventory, and return what is newly lost (or stopped), each slice once."""
+        there = {one.name: one for one in slices}
+        losses = []
+        for one in slices:
+            self._missed.pop(one.name, None)
+            if one.phase in _USABLE:
+                self._seen[one.name] = one
+                self._told.discard(one.name)
+                self._owed.pop(one.name, None)
+            elif one.phase in {VmPhase.FAILED, VmPhase.STOPPED}:
+                losses.append(Loss(slice=one, reason=lost_reason(one), is_there=True))
+            else:
+                self._seen[one.name] = one
+        for name, one in list(self._seen.items()):
+            if name not in there:
+                self._missed[name] = self._missed.get(name, 0) + 1
+                if self._missed[name] >= _LOOKS_BEFORE_GONE:
+                    losses.append(Loss(slice=one, reason="gone", is_there=False))
+        for name, owed in self._owed.items():
+            if owed.is_there and name not in there:  # somebody else has deleted it
+                self._owed[name] = Loss(slice=owed.slice, reason=owed.reason, is_there=False)
+        return [loss for loss in losses if self._is_news(loss)]
+
+    def is_to_be_replaced(self, loss: Loss) -> bool:
+        """Whether a lost slice is to be created again, now or later."""
+        return loss.slice.name in self._owed
+
+    def due(self, slices: Sequence[Slice], controller: ControllerVm | None, now: float) -> list[Replacement]:
+        """What is to be deleted and created now: of a group no more than it lacks, and than its budget of the hour allows.
+
+        Nothing while the cluster may be being deleted, by whomsoever: a slice is DELETING, or the controller is not there or stopped.
+        """
+        if any(one.phase is VmPhase.DELETING for one in slices):
+            return []
+        found = []
+        for name, group in self._groups.items():
+            owed = [loss for loss in self._owed.values() if loss.slice.group == name]
+            lacks = self.lacks(group.config, slices, controller)
+            if owed and not lacks and _is_usable(controller):  # somebody else has replaced them
+                for loss in owed:
+                    del self._owed[loss.slice.name]
+            elif not group.given_up and now >= group.retry_at:
+                most = max(min(lacks, group.budget(now)), 0)
+                found += [Replacement(group=group.config, loss=loss) for loss in owed[:most]]
+        return found
+
+    @staticmethod
+    def lacks(group: WorkerGroupConfig, slices: Sequence[Slice], controller: ControllerVm | None) -> int:
+        """How many slices a group lacks of its count; none where the cluster itself is not there: no controller, or a stopped one."""
+        if not _is_usable(controller):
+            return 0
+        usable = sum(one.group == group.name and one.phase in _USABLE for one in slices)
+        return max(group.count - usable, 0)
+
+    def spent(self, now: float) -> list[str]:
+        """Names of the groups that have newly used up their hour's budget and still lack slices: to be told, once for each time."""
+        names = []
+        for name, group in self._groups.items():
+            is_spent = group.budget(now) <= 0 and any(loss.slice.group == name for loss in self._owed.values())
+            if is_spent and not group.told_spent:
+                names.append(name)
+            group.told_spent = is_spent
+        return names
+
+    def created(self, replacement: Replacement, now: float) -> None:
+        """It was created: what was lost is forgotten."""
+        group = self._groups[replacement.group.name]
+        group.created_at.append(now)
+        group.failures, group.retry_at = 0, 0.0
+        self._owed.pop(replacement.loss.slice.name, None)
+
+    def failed(self, replacement: Replacement, error: InventoryError, now: float) -> float | None:
+        """It could not be deleted or created. Returns in how many seconds the group is tried again, None: never."""
+        group = self._groups[replacement.group.name]
+        if not error.retryable:
+            group.given_up = True
+            return None
+        if now >= group.retry_at:  # those that failed together are one failure
+            group.failures += 1
+            seconds = min(_MOST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(group.failures - 1, 10))
+            group.retry_at = now + seconds * (0.5 + self._jitter() / 2)
+        return group.retry_at - now
+
+    def _is_news(self, loss: Loss) -> bool:
+        one = loss.slice
+        self._seen.pop(one.name, None)
+        self._missed.pop(one.name, None)
+        if one.name in self._told:
+            return False
+        self._told.add(one.name)
+        config = self._configs.get(one.group)
+        on_purpose = one.phase is VmPhase.STOPPED and loss.is_there and not (config is not None and config.spot)
+        if one.group in self._groups and not on_purpose and self._is_ours(one):
+            self._owed[one.name] = loss
+        return True

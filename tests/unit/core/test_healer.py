@@ -1,0 +1,262 @@
+"""Lost slices as the users of a connected manager see them: told, replaced, and never more than was asked for."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from iris_adapters.fakes import FakeClock, FakeInventory, FakeShell, StartScript, make_controller, make_slice
+from iris_adapters.fakes.docker_engine import FakeDockerEngine
+from iris_core.cluster_manager import ClusterManager
+from iris_core.config import ClusterConfig, GcpConfig, LogConfig, Mode, WorkerGroupConfig
+from iris_core.errors import OutOfCapacityError, PermissionDeniedError
+from iris_core.model import VmPhase
+from tests.unit.core.jobs_api import controller_answers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pytest
+
+    from iris_adapters.fakes import FakeProcess
+    from iris_core.model import Slice
+
+GROUP = WorkerGroupConfig(
+    name="tpu", accelerator_type="v5litepod-8", runtime_version="v", count=1, spot=True, recreate=True
+)
+CONFIG = ClusterConfig(
+    mode=Mode.GCP,
+    gcp=GcpConfig(project_id="project", zone="us-central1-a"),
+    workers=(GROUP,),
+    logs=LogConfig(black_box_seconds=2),
+)
+EVERY = CONFIG.logs.discovery_seconds
+NEW = "iris-tpu-20260101000001"
+
+
+def out_of_memory(process: FakeProcess) -> None:
+    process.emit_stdout(b"Out of memory")
+    process.exit(0)
+
+
+class Rig:
+    """A connected manager on fakes, whose time passes in `until`, two seconds at each glance."""
+
+    def __init__(self, config: ClusterConfig = CONFIG, inventory: FakeInventory | None = None) -> None:
+        self.clock = FakeClock()
+        self.engine = FakeDockerEngine()
+        dmesg = StartScript(argv=("dmesg",), handler=out_of_memory)
+        self.shell = FakeShell(starts=[self.engine.script(), dmesg], exchanges=[controller_answers()])
+        self.inventory = inventory or FakeInventory()
+        self.inventory.put_controller(make_controller())
+        self.inventory.put_slice(make_slice("iris-tpu-1", group="tpu"))
+        self.manager = ClusterManager(config, self.shell, self.inventory, self.clock)
+
+    def until(self, condition: Callable[[], bool], seconds: float = 600.0) -> None:
+        """Let time pass until something is true."""
+        glance = threading.Event()
+        end = self.clock.monotonic() + seconds
+        while not condition():
+            assert self.clock.monotonic() < end, "it did not happen"
+            self.clock.advance(2.0)
+            glance.wait(0.001)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+        end = self.clock.monotonic() + seconds
+        self.until(lambda: self.clock.monotonic() >= end, seconds + 1)
+
+    @contextmanager
+    def connected(self, log_dir: Path | None = None) -> Iterator[None]:
+        """As `connect`, with time passing in the end."""
+        connection = self.manager.connect(log_dir)
+        connection.__enter__()
+        yield
+        self.apart(lambda: connection.__exit__(None, None, None))
+
+    def apart(self, action: Callable[[], object]) -> None:
+        """Do something that waits while time passes."""
+        done = threading.Event()
+
+        def act() -> None:
+            action()
+            done.set()
+
+        thread = threading.Thread(target=act)
+        thread.start()
+        self.until(done.is_set)
+        thread.join()
+
+    def calls(self, *methods: str) -> list[tuple[str, str]]:
+        return [(call.method, call.name) for call in list(self.inventory.calls) if call.method in methods]
+
+    def changes(self) -> list[tuple[str, str]]:
+        return self.calls("create_slice", "delete")
+
+    def warnings(self, caplog: pytest.LogCaptureFixture) -> str:
+        return "\n".join(record.getMessage() for record in caplog.records if record.name == "iris.cluster")
+
+
+def test_a_preempted_slice_is_replaced_and_both_lives_are_on_disk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its end and the reason are on record and told; first it is deleted, then another is created and streamed."""
+    rig = Rig()
+    container = rig.engine.create("iris-worker")
+    with rig.connected(tmp_path):
+        first = container.write(b"first life\n")
+        rig.until((tmp_path / "workers" / "iris-tpu-1-w0.txt").exists)
+        rig.until(lambda: b"first life" in (tmp_path / "workers" / "iris-tpu-1-w0.txt").read_bytes())
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(lambda: NEW in rig.inventory.names())
+        rig.until((tmp_path / "workers" / f"{NEW}-w0.txt").exists)
+        rig.until(lambda: b"first life" in (tmp_path / "workers" / f"{NEW}-w0.txt").read_bytes())
+    assert rig.changes() == [("delete", "iris-tpu-1"), ("create_slice", "tpu")]
+    assert (tmp_path / "workers" / "iris-tpu-1-w0.txt").read_bytes() == first.landed
+    events = [
+        json.loads(line) for line in (tmp_path / "workers" / "iris-tpu-1-w0.events.jsonl").read_text().splitlines()
+    ]
+    reasons = {event["event"]: event["reason"] for event in events if event["event"].startswith("host-")}
+    assert reasons == {"host-lost": "preempted", "host-gone": "preempted"}
+    assert (tmp_path / "hosts" / "iris-tpu-1-w0" / "dmesg.txt").read_text() == "Out of memory"
+    assert "The slice iris-tpu-1 is preempted (PREEMPTED): it is re-created" in rig.warnings(caplog)
+    assert f"The slice iris-tpu-1 was re-created as {NEW}" in rig.warnings(caplog)
+
+
+def test_healing_needs_no_streaming() -> None:
+    """Without a directory for logs the cluster is healed all the same, with one list call at each interval."""
+    rig = Rig()
+    with rig.connected():
+        rig.pass_time(5 * EVERY)
+        assert 2 <= rig.inventory.count("list_slices") <= 8  # one of them by the start
+        rig.inventory.remove_slice("iris-tpu-1")
+        rig.until(lambda: NEW in rig.inventory.names())
+    assert rig.changes() == [("create_slice", "tpu")]
+
+
+def test_streaming_and_healing_share_one_question(tmp_path: Path) -> None:
+    """Landing logs into two directories and healing ask no more often than landing them into one."""
+    rig = Rig()
+    with rig.connected(tmp_path / "one"):
+        assert rig.manager.start_log_streaming(tmp_path / "two") is not None
+        rig.pass_time(6 * EVERY)
+        assert rig.inventory.count("list_slices") <= 9
+        assert rig.inventory.count("find_controller") <= 5
+    rig.apart(rig.manager.stop)
+
+
+def test_nothing_to_heal_is_nothing_to_ask() -> None:
+    """Where no group is healed and no logs are landed, the cloud is left in peace."""
+    rig = Rig(replace(CONFIG, workers=(replace(GROUP, recreate=False),)))
+    with rig.connected():
+        before = len(rig.inventory.calls)
+        rig.pass_time(5 * EVERY)
+        assert len(rig.inventory.calls) == before
+
+
+def test_what_is_not_to_be_re_created_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The user hears of it, and of how to have it otherwise; nothing is touched."""
+    rig = Rig(replace(CONFIG, workers=(replace(GROUP, recreate=False),)))
+    with rig.connected(tmp_path):
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(lambda: "workers.recreate" in rig.warnings(caplog))
+        rig.pass_time(3 * EVERY)
+    assert rig.changes() == []
+    assert rig.warnings(caplog).count("is preempted") == 1
+
+
+def test_a_stockout_is_waited_out(caplog: pytest.LogCaptureFixture) -> None:
+    """The lost slice is deleted once, creation is tried again."""
+    rig = Rig()
+    rig.inventory.fail_next("create_slice", OutOfCapacityError("none left"), times=2)
+    with rig.connected():
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(lambda: NEW in rig.inventory.names())
+    assert rig.changes() == [("delete", "iris-tpu-1"), *[("create_slice", "tpu")] * 3]
+    assert rig.warnings(caplog).count("none left") == 2
+
+
+def test_what_is_refused_is_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """A slice that may not be deleted is not replaced either, and the user is told what to do."""
+    rig = Rig()
+    rig.inventory.fail_next("delete", PermissionDeniedError("no"), times=100)
+    with rig.connected():
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(lambda: "iris up" in rig.warnings(caplog))
+        rig.pass_time(12 * EVERY)
+    assert rig.changes() == [("delete", "iris-tpu-1")]
+
+
+def test_a_cluster_that_somebody_else_deletes_does_not_come_back() -> None:
+    """Slices that vanish with their controller are not created again."""
+    rig = Rig()
+    with rig.connected():
+        rig.pass_time(2 * EVERY)
+        rig.inventory.put_controller(None)
+        rig.inventory.remove_slice("iris-tpu-1")
+        rig.pass_time(12 * EVERY)
+        assert rig.inventory.names() == []
+    assert rig.changes() == []
+
+
+def test_a_slice_that_keeps_dying_is_not_re_created_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    """Three in an hour, and then the user is told."""
+
+    def stillborn(_group: WorkerGroupConfig, name: str) -> Slice:
+        return make_slice(name, group="tpu", phase=VmPhase.FAILED)
+
+    rig = Rig(inventory=FakeInventory(new_slice=stillborn))
+    with rig.connected():
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(lambda: "most_recreations_per_hour" in rig.warnings(caplog))
+        rig.pass_time(12 * EVERY)
+    assert rig.changes().count(("create_slice", "tpu")) == 3
+
+
+class SlowInventory(FakeInventory):
+    """Creates a slice only when it is told to, after it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answer = threading.Event(), threading.Event()
+
+    def create_slice(self, group: WorkerGroupConfig) -> Slice:
+        self.asked.set()
+        self.answer.wait(30)
+        return super().create_slice(group)
+
+
+def test_what_was_being_created_when_the_cluster_is_stopped_is_deleted_too() -> None:
+    """However late it appears: a stop is not over before."""
+    inventory = SlowInventory()
+    rig = Rig(inventory=inventory)
+    with rig.connected():
+        inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(inventory.asked.is_set)
+        stopping = threading.Thread(target=rig.manager.stop)
+        stopping.start()
+        rig.until(lambda: ("delete", "iris-controller-iris") in rig.changes())
+        assert stopping.is_alive()
+        inventory.answer.set()
+        rig.until(lambda: not stopping.is_alive())
+        assert inventory.names() == []
+        rig.pass_time(5 * EVERY)
+        assert inventory.names() == []
+    assert rig.changes().count(("create_slice", "tpu")) == 1
+
+
+def test_leaving_does_not_wait_for_what_is_being_created(caplog: pytest.LogCaptureFixture) -> None:
+    """It belongs to the cluster that is left running; the user hears of it."""
+    inventory = SlowInventory()
+    rig = Rig(inventory=inventory)
+    with rig.connected():
+        inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(inventory.asked.is_set)
+        begun = rig.clock.monotonic()
+    assert rig.clock.monotonic() - begun < 30
+    assert "still happens" in rig.warnings(caplog)
+    inventory.answer.set()

@@ -1,0 +1,188 @@
+"""Which slices are lost, and which of them are created again, when: no I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from iris_adapters.fakes import make_controller, make_slice
+from iris_core.config import WorkerGroupConfig
+from iris_core.errors import InventoryError, OutOfCapacityError, PermissionDeniedError
+from iris_core.healing import Healing, Replacement
+from iris_core.model import Slice, VmPhase
+
+CONTROLLER = make_controller()
+HOUR = 3600.0
+
+
+def group(
+    name: str = "g", *, count: int = 1, recreate: bool = True, spot: bool = False, most: int = 3
+) -> WorkerGroupConfig:
+    return WorkerGroupConfig(
+        name=name,
+        accelerator_type="v5litepod-8",
+        runtime_version="v",
+        count=count,
+        spot=spot,
+        recreate=recreate,
+        most_recreations_per_hour=most,
+    )
+
+
+def one(name: str = "g-1", phase: VmPhase = VmPhase.READY, state: str | None = None, of: str = "g") -> Slice:
+    made = make_slice(name, group=of, phase=phase)
+    return made if state is None else replace(made, state=state)
+
+
+def healing(*groups: WorkerGroupConfig) -> Healing:
+    return Healing(groups, jitter=lambda: 1.0, is_ours=lambda one: one.owner != "somebody")
+
+
+def names(due: list[Replacement]) -> list[str]:
+    return [replacement.loss.slice.name for replacement in due]
+
+
+PREEMPTED = one(phase=VmPhase.FAILED)
+OTHER = one("g-2")
+
+
+@pytest.mark.parametrize(
+    ("config", "looks", "told", "due"),
+    [
+        pytest.param(group(), [[one()]], [], [], id="all is well"),
+        pytest.param(group(), [[one(phase=VmPhase.PENDING)]], [], [], id="on its way"),
+        pytest.param(group(), [[one()], [PREEMPTED]], ["preempted"], ["g-1"], id="preempted"),
+        pytest.param(group(), [[PREEMPTED]], ["preempted"], ["g-1"], id="found preempted"),
+        pytest.param(group(), [[PREEMPTED], [PREEMPTED]], ["preempted"], ["g-1"], id="told once"),
+        pytest.param(
+            group(), [[one(phase=VmPhase.FAILED, state="TERMINATED")]], ["terminated"], ["g-1"], id="terminated"
+        ),
+        pytest.param(group(), [[one()], []], [], [], id="missing once: the answer may be incomplete"),
+        pytest.param(group(), [[one()], [], []], ["gone"], ["g-1"], id="missing twice"),
+        pytest.param(group(), [[one()], [], [one()], []], [], [], id="missing, there, missing"),
+        pytest.param(group(), [[one()], [], [], []], ["gone"], ["g-1"], id="gone is told once, too"),
+        pytest.param(group(), [[]], [], [], id="never seen: `start` creates what is missing, not this"),
+        pytest.param(group(), [[one(phase=VmPhase.STOPPED)]], ["stopped"], [], id="stopped: perhaps on purpose"),
+        pytest.param(group(spot=True), [[one(phase=VmPhase.STOPPED)]], ["stopped"], ["g-1"], id="a stopped spot slice"),
+        pytest.param(group(), [[one(phase=VmPhase.STOPPED)], [], []], ["stopped"], [], id="stopped, then deleted"),
+        pytest.param(group(recreate=False), [[PREEMPTED]], ["preempted"], [], id="not wanted"),
+        pytest.param(group(), [[replace(PREEMPTED, owner="somebody")]], ["preempted"], [], id="somebody else's"),
+        pytest.param(group(count=0), [[PREEMPTED]], ["preempted"], [], id="something else creates them"),
+        pytest.param(group(), [[PREEMPTED, OTHER]], ["preempted"], [], id="enough of them without it"),
+        pytest.param(group(count=2), [[PREEMPTED, OTHER]], ["preempted"], ["g-1"], id="one of two"),
+        pytest.param(group("other"), [[PREEMPTED]], ["preempted"], [], id="of a group that is no longer configured"),
+        pytest.param(group(), [[PREEMPTED], [one()]], ["preempted"], [], id="it came back by itself"),
+        pytest.param(
+            group(count=2),
+            [[PREEMPTED, one("g-2", VmPhase.DELETING)]],
+            ["preempted"],
+            [],
+            id="the cluster is being deleted",
+        ),
+        pytest.param(
+            group(), [[one()], [one(phase=VmPhase.DELETING)], [], []], ["gone"], ["g-1"], id="deleted by somebody else"
+        ),
+        pytest.param(
+            group(count=5, most=2),
+            [[one(f"g-{n}", VmPhase.FAILED) for n in range(5)]],
+            ["preempted"] * 5,
+            ["g-0", "g-1"],
+            id="no more than the budget",
+        ),
+    ],
+)
+def test_what_is_lost_and_what_is_replaced(
+    config: WorkerGroupConfig, looks: list[list[Slice]], told: list[str], due: list[str]
+) -> None:
+    """Each row: what the looks find, what is told in all, what is to be replaced after the last."""
+    machine = healing(config)
+    losses = [loss for look in looks for loss in machine.look(look)]
+    assert [loss.reason for loss in losses] == told
+    assert names(machine.due(looks[-1], CONTROLLER, 0.0)) == due
+
+
+@pytest.mark.parametrize(
+    "controller", [None, make_controller(phase=VmPhase.STOPPED), make_controller(phase=VmPhase.DELETING)]
+)
+def test_nothing_is_created_for_a_cluster_without_a_controller(controller: object) -> None:
+    """Somebody deletes it at this moment: what vanishes is not to come back."""
+    machine = healing(group())
+    machine.look([PREEMPTED])
+    assert machine.due([PREEMPTED], controller, 0.0) == []  # type: ignore[arg-type]
+    assert names(machine.due([PREEMPTED], CONTROLLER, 0.0)) == ["g-1"]
+
+
+def test_what_is_gone_need_not_be_deleted() -> None:
+    """A preempted slice that somebody else deletes before iris does is still replaced."""
+    machine = healing(group())
+    machine.look([PREEMPTED])
+    machine.look([])
+    [replacement] = machine.due([], CONTROLLER, 0.0)
+    assert (replacement.loss.reason, replacement.loss.is_there) == ("preempted", False)
+
+
+def test_each_loss_is_replaced_once() -> None:
+    """What was created counts from then on, and what another iris has created does, too."""
+    machine = healing(group())
+    machine.look([PREEMPTED])
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, 0.0)
+    machine.created(replacement, 0.0)
+    machine.look([OTHER])
+    assert machine.due([OTHER], CONTROLLER, 10.0) == []
+    machine.look([one("g-2", VmPhase.FAILED), one("g-3")])
+    assert machine.due([one("g-3")], CONTROLLER, 20.0) == []
+    assert machine.due([], CONTROLLER, 30.0) == []
+
+
+def test_never_more_than_the_budget_of_an_hour() -> None:
+    """A slice that is preempted as soon as it is there does not cost money for ever; and that is told once each time."""
+    machine = healing(group(most=3))
+    created: list[float] = []
+    told: list[float] = []
+    for minute in range(150):
+        now = minute * 60.0
+        lost = one(f"g-{minute}", VmPhase.FAILED)
+        machine.look([lost])
+        if machine.spent(now):
+            told.append(now)
+        for replacement in machine.due([lost], CONTROLLER, now):
+            machine.created(replacement, now)
+            created.append(now)
+    assert created == [0, 60, 120, HOUR, HOUR + 60, HOUR + 120, 2 * HOUR, 2 * HOUR + 60, 2 * HOUR + 120]
+    assert told == [180, HOUR + 180, 2 * HOUR + 180]
+
+
+def test_a_stockout_is_tried_again_ever_more_rarely() -> None:
+    """From half a minute to ten minutes; it does not use up the budget, for nothing was created."""
+    machine = healing(group(most=1))
+    machine.look([PREEMPTED])
+    now, pauses = 0.0, []
+    for _ in range(8):
+        [replacement] = machine.due([], CONTROLLER, now)
+        seconds = machine.failed(replacement, OutOfCapacityError("none"), now)
+        assert seconds is not None
+        assert machine.due([], CONTROLLER, now + seconds - 1) == []
+        pauses.append(seconds)
+        now += seconds
+    assert pauses == [30, 60, 120, 240, 480, 600, 600, 600]
+
+
+def test_those_that_fail_together_are_one_failure() -> None:
+    """Four stockouts of one moment do not make the next try wait four times as long."""
+    machine = healing(group(count=2))
+    lost = [one("g-1", VmPhase.FAILED), one("g-2", VmPhase.FAILED)]
+    machine.look(lost)
+    due = machine.due(lost, CONTROLLER, 0.0)
+    assert [machine.failed(replacement, OutOfCapacityError("none"), 0.0) for replacement in due] == [30, 30]
+
+
+@pytest.mark.parametrize("error", [PermissionDeniedError("no"), InventoryError("?")])
+def test_what_trying_again_cannot_help_is_given_up(error: InventoryError) -> None:
+    """For that group; others go on."""
+    machine = healing(group(), group("h"))
+    lost = [PREEMPTED, one("h-1", VmPhase.FAILED, of="h")]
+    machine.look(lost)
+    first, _ = machine.due(lost, CONTROLLER, 0.0)
+    assert machine.failed(first, error, 0.0) is None
+    assert names(machine.due(lost, CONTROLLER, HOUR)) == ["h-1"]
