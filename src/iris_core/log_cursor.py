@@ -159,14 +159,14 @@ def _certain_length(lines: tuple[bytes, ...], hashes: list[int], unique: int) ->
     """How many of the last lines no others can be taken for, neither landed ones nor those that follow; None if that cannot be said.
 
     They are unique among the landed ones; they do not end as they begin, so that they cannot overlap with what follows (as the end of a run
-    does, which goes on); and one of them has another timestamp than the last, so that they cannot all come again while the clock stands.
+    does, which goes on); and one of them is over, so that they cannot all come again.
     """
-    other = _of_another_moment(lines)
-    if other is None:
+    over = _to_one_that_is_over(lines)
+    if over is None:
         return None
     certain = None
     for length, border in enumerate(_borders(hashes[::-1]), 1):
-        if border == 0 and length >= max(unique, other):
+        if border == 0 and length >= max(unique, over):
             certain = length
             if length >= CONTEXT_LINES:
                 break
@@ -176,13 +176,13 @@ def _certain_length(lines: tuple[bytes, ...], hashes: list[int], unique: int) ->
 def _heads(lines: tuple[bytes, ...], context: tuple[int, ...], unique: int) -> frozenset[int]:
     """How many of the last lines are enough to know the end by where a log begins with them.
 
-    They are unique among the landed ones, and do not end as they begin. Where lines may come again with the same timestamp, one of them has
-    another timestamp than the last: else a log that was rotated in the middle of a run would be thought to begin at the run's landed end.
+    They are unique among the landed ones, and do not end as they begin. Where lines may come again with the same timestamp, one of them is
+    over: else a log that was rotated in the middle of a run would be thought to begin at the run's landed end.
     """
-    other = _of_another_moment(lines) if lines[-1].split(b" ", 3)[2] == b"P" or _same_moment(lines) else 1
-    if other is None:
+    over = _to_one_that_is_over(lines) if lines[-1].split(b" ", 3)[2] == b"P" or _same_moment(lines) else 1
+    if over is None:
         return frozenset()
-    least = max(unique, other)
+    least = max(unique, over)
     return frozenset(
         length for length, border in enumerate(_borders(context[::-1]), 1) if border == 0 and length >= least
     )
@@ -197,10 +197,21 @@ def _same_moment(lines: tuple[bytes, ...]) -> bool:
     return False
 
 
-def _of_another_moment(lines: tuple[bytes, ...]) -> int | None:
-    """How many of the last lines it takes to have one of another timestamp than the last; None if all have the same."""
-    stamp = lines[-1][: lines[-1].index(b" ") + 1]
-    return next((length for length, line in enumerate(reversed(lines), 1) if not line.startswith(stamp)), None)
+def _to_one_that_is_over(lines: tuple[bytes, ...]) -> int | None:
+    """How many of the last lines it takes to have one that cannot come again; None if any of them may.
+
+    Those with the last one's timestamp may, while the clock stands. So may the parts of a line that its stream has not ended: each bears
+    the timestamp of the first, however long that is ago, and whatever the other stream writes in between.
+    """
+    stamp = timestamp_of(lines[-1])
+    ended = set()
+    for length, line in enumerate(reversed(lines), 1):
+        _, stream, tag, _ = line.split(b" ", 3)
+        if tag == b"F":
+            ended.add(stream)
+        if stream in ended and timestamp_of(line) != stamp:
+            return length
+    return None
 
 
 def _borders(numbers: Sequence[int]) -> Iterator[int]:

@@ -152,6 +152,44 @@ def test_a_log_that_was_rotated_in_the_middle_of_a_run(landed: list[str], served
     assert seek(anchor_of(entries(*landed)), entries(*served), whole=True, cuts=[]) == place
 
 
+def unfinished(letters: str) -> tuple[bytes, ...]:
+    """Two streams: `x` is a part and `X` the end of a line on stdout, `y` and `Y` on stderr. The parts of a line share its timestamp."""
+    began: dict[str, int] = {}
+    lines = []
+    for second, letter in enumerate(letters):
+        stream = letter.lower()
+        stamp = began.setdefault(stream, second)
+        tag = "P" if letter == stream else "F"
+        if tag == "F":
+            del began[stream]
+        lines.append(
+            f"2026-01-01T00:00:{stamp:03}Z {'stdout' if stream == 'x' else 'stderr'} {tag} {stream}\n".encode()
+        )
+    return tuple(lines)
+
+
+@example(before="yXxx", part="yxx", middle="x" * 20, behind="xX")
+@given(
+    before=st.text("xyXY", max_size=40),
+    part=st.text("xy", min_size=1, max_size=6),
+    middle=st.text("xy", max_size=30),
+    behind=st.text("xyX", max_size=9),
+)
+def test_the_parts_of_unfinished_lines_are_not_taken_for_others(
+    before: str, part: str, middle: str, behind: str
+) -> None:
+    """A log that begins with parts like the last landed ones, of the same lines, is not taken to go on there: lines would be lost."""
+    written = unfinished("X" + before + part + middle + part + behind)
+    landed = len("X" + before + part)
+    anchor = anchor_of(written[:landed])
+    for first in range(len(written)):
+        found = seek(anchor, written[first:], whole=True, cuts=[])
+        if first <= landed - len(anchor.context):
+            assert found is not None
+        if anchor.certain or first == 0:
+            assert found in {None, landed - first}
+
+
 LETTERS = "".join(map(chr, range(0x4E00, 0x4E00 + 2 * ENOUGH_LINES)))
 
 
