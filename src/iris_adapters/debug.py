@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from iris_adapters.container import open_container
 from iris_adapters.gcloud.hosts import find_host
-from iris_core.cleanup import carry_out_cleanup, plan_cleanup
+from iris_core.cleanup import Selection, carry_out_cleanup, plan_cleanup
 from iris_core.cluster_start import wait_until_ready
 from iris_core.config import ClusterConfig, GcpConfig, Mode, SshConfig
 from iris_core.errors import ControllerNotFoundError, ResourceNotFoundError
@@ -153,7 +153,7 @@ def cleanup_iris_resources(
     label_prefix: str = "iris",
     dry_run: bool = True,  # noqa: FBT001, FBT002 - the specification's signature
 ) -> list[str]:
-    """Delete the cluster's controller and slices, and nothing else.
+    """Delete the cluster's controller, slices and requests for slices, as far as they are yours, and nothing else.
 
     Args:
         zone: where they are.
@@ -170,9 +170,12 @@ def cleanup_iris_resources(
     """
     with _opened(zone, project, label_prefix) as container:
         inventory = container.inventory()
-        plan = plan_cleanup(inventory)
+        mine = Selection(owner=inventory.owner())
+        plan = plan_cleanup(inventory, mine, prices={}, now=container.clock().now())
+        for kept in plan.kept:
+            _logger.warning("%s is left alone: %s.", kept.resource.name, kept.why)
         if dry_run:
-            return [resource.name for resource in plan]
+            return [resource.name for resource in plan.resources]
         return carry_out_cleanup(inventory, plan)
 
 

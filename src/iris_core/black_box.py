@@ -123,6 +123,13 @@ class _SerialOutput:
             self._countdown.one_ended()
 
 
+def is_worth_a_capture(resource: Resource) -> bool:
+    """Whether there is anything to be asked of it: a controller has a console, a slice that runs or was just preempted has hosts."""
+    return isinstance(resource, ControllerVm) or (
+        isinstance(resource, Slice) and resource.phase in _MAY_ANSWER and any(host.address for host in resource.hosts)
+    )
+
+
 def capture_black_box(
     *,
     config: ClusterConfig,

@@ -7,7 +7,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from iris_core.cleanup import carry_out_cleanup, plan_cleanup
+from iris_core.cleanup import Selection, carry_out_cleanup, plan_cleanup
 from iris_core.cluster_start import check_wanted, create_missing_slices, wait_until_ready
 from iris_core.config import DEFAULT_CONTROLLER_CONTAINER, DEFAULT_WORKER_CONTAINER
 from iris_core.errors import ConfigError, LogFileLockedError
@@ -104,6 +104,8 @@ class ClusterManager:
 
     def stop(self) -> None:
         """Stop log streaming that still runs (what the engines hold is landed first), and delete the cluster. Idempotent.
+
+        What bears the cluster's name and belongs to somebody else is left alone: a warning on the logger `iris.cluster` names it.
 
         A `start` or `connect` that is waiting on another thread ends with an error.
 
@@ -258,7 +260,11 @@ class ClusterManager:
 
     def _delete(self) -> None:
         def clean_up() -> None:
-            carry_out_cleanup(self._inventory, plan_cleanup(self._inventory))
+            mine = Selection(owner=self._inventory.owner())
+            plan = plan_cleanup(self._inventory, mine, prices=self._config.prices, now=self._clock.now())
+            for kept in plan.kept:
+                _logger.warning("%s is left alone: %s.", kept.resource.name, kept.why)
+            carry_out_cleanup(self._inventory, plan)
 
         with self._creating:
             if self._healer is None:

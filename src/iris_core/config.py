@@ -6,6 +6,7 @@ a `ConfigError` that names its key path.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -281,6 +282,9 @@ class ClusterConfig:
             gcloud's account, or else the local user, with every character that a label cannot have replaced by `-`.
         time_to_live_hours: how long it may exist. Google deletes the controller's VM when it has run for so long; slices, which Google
             does not end by itself, bear the time in the label `iris-expires`. None: until it is deleted.
+        prices: what things cost per hour, in your currency: one VM by its machine type (`e2-standard-4`), one slice by its accelerator
+            type (`v5litepod-16`), one spot slice by that and `/spot` (`v5litepod-16/spot`). Costs are estimated of what is priced
+            here, and of nothing else.
         gcp: needed in GCP mode, ignored in local mode.
         controller: the controller and its VM.
         workers: the groups of worker slices.
@@ -294,6 +298,7 @@ class ClusterConfig:
     label_prefix: str = "iris"
     owner: str | None = None
     time_to_live_hours: float | None = None
+    prices: Mapping[str, float] = field(default_factory=nothing, hash=False)
     gcp: GcpConfig | None = None
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     workers: tuple[WorkerGroupConfig, ...] = ()
@@ -310,6 +315,9 @@ class ClusterConfig:
                 f"must be more than 0 and at most {_MOST_LIFE_HOURS:g}, is {self.time_to_live_hours}",
                 key_path="time_to_live_hours",
             )
+        for key, price in self.prices.items():
+            if not 0 <= price < math.inf:
+                raise ConfigError(f"must be 0 or more, is {price}", key_path=f"prices.{key}")
         if self.mode is Mode.GCP and self.gcp is None:
             raise ConfigError("mode is gcp, so the section gcp with project_id and zone is needed", key_path="gcp")
         names = [group.name for group in self.workers]

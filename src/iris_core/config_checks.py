@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from iris_core.errors import ConfigError
 
@@ -26,7 +26,7 @@ _MOST_PORT: Final = 65535
 _IRIS_METADATA: Final = frozenset({"enable-guest-attributes", "ssh-keys", "startup-script"})
 
 
-def nothing() -> Mapping[str, str]:
+def nothing() -> Mapping[str, Any]:
     """An empty mapping, by a factory: Python 3.11 takes a mapping proxy for a mutable default."""
     return MappingProxyType({})
 

@@ -5,6 +5,7 @@
     ├── ClusterError                   3   the cluster is not what it should be
     │   ├── ControllerNotFoundError
     │   ├── ControllerNotReadyError
+    │   ├── NotYoursError
     │   └── CleanupIncompleteError
     ├── InventoryError                 4   the cloud (through gcloud) refused or failed
     │   ├── InventoryToolError         5   gcloud is missing, too old, or broke
@@ -98,6 +99,18 @@ class ControllerNotReadyError(ClusterError):
     def __init__(self, message: str, *, seconds: float, problem: str) -> None:
         self.seconds = seconds
         self.problem = problem
+        super().__init__(message)
+
+
+class NotYoursError(ClusterError):
+    """Something of the cluster belongs to somebody else, and was left alone.
+
+    Attributes:
+        resources: names of what it is about.
+    """
+
+    def __init__(self, message: str, *, resources: Sequence[str]) -> None:
+        self.resources = tuple(resources)
         super().__init__(message)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from iris_adapters.cli import cluster, jobs, logs, smoke
+from iris_adapters.cli import cleanup, cluster, jobs, logs, smoke, status
 from iris_adapters.cli.common import read_config, say
 from iris_adapters.cli.interrupts import interrupts
 from iris_core.errors import IrisError
@@ -58,10 +58,10 @@ def iris(
 
 app.command("smoke-test")(smoke.smoke_test)
 app.command()(cluster.up)
-app.command()(cluster.status)
+app.command()(status.status)
 app.command()(cluster.connect)
 app.command()(cluster.down)
-app.command()(cluster.cleanup)
+app.command()(cleanup.cleanup)
 app.add_typer(jobs.app, name="job")
 app.add_typer(logs.app, name="logs")
 app.add_typer(config_app, name="config")

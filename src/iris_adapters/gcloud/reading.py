@@ -7,6 +7,7 @@ that label and the name's beginning. So a cluster `a` never sees what belongs to
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from iris_adapters.gcloud.json_shape import JsonObject, parse_object, parse_objects
@@ -99,11 +100,15 @@ class ClusterReader:
     def resources(self, *, all_zones: bool) -> list[Resource]:
         """Slices, requests whose slice is not among them, controllers: of the cluster's zone or of every zone."""
         zone = _EVERY_ZONE if all_zones else None
-        slices = self.slices(zone)
-        # Asked for after the slices: a request that is fulfilled in between is listed without its slice, and deleted with it.
+        # At the same time: somebody may be waiting for the end of an `iris down`. In whatever order they are answered, a request that
+        # is fulfilled meanwhile is in one of the lists, and is deleted with its slice.
+        with ThreadPoolExecutor(2, thread_name_prefix="iris-list") as threads:
+            listed_slices, listed_requests = threads.submit(self.slices, zone), threads.submit(self.queued, zone)
+            controllers = self._controllers(all_zones=all_zones)
+        slices = listed_slices.result()
         there = {(slice_.zone, slice_.queued_as) for slice_ in slices}
-        requests = [request for request in self.queued(zone) if (request.zone, request.name) not in there]
-        return [*slices, *requests, *self._controllers(all_zones=all_zones)]
+        requests = [one for one in listed_requests.result() if (one.zone, one.name) not in there]
+        return [*slices, *requests, *controllers]
 
     def _controllers(self, *, all_zones: bool) -> Sequence[ControllerVm]:
         if not all_zones:

@@ -13,7 +13,7 @@ from iris_adapters.smoke_test.log_tree import LogTree
 from iris_adapters.smoke_test.logger import SmokeTestLogger
 from iris_adapters.smoke_test.monitor import TaskSchedulingMonitor
 from iris_adapters.smoke_test.python_logs import landed_python_logs
-from iris_core.cleanup import carry_out_cleanup, plan_cleanup
+from iris_core.cleanup import Selection, carry_out_cleanup, plan_cleanup
 from iris_core.errors import IrisError, LogFileError
 
 if TYPE_CHECKING:
@@ -186,11 +186,16 @@ class _SmokeTest:
 
     def _delete_leftovers(self) -> None:
         inventory = self._container.inventory()
-        leftovers = plan_cleanup(inventory)
-        if not leftovers:
+        mine = Selection(owner=inventory.owner())
+        leftovers = plan_cleanup(inventory, mine, prices={}, now=self._container.clock().now())
+        for kept in leftovers.kept:
+            self._logger.log(f"{kept.resource.name} is left alone: {kept.why}")
+        if not leftovers.deletions:
             self._logger.log(f"Nothing is left of an earlier {self._config.label_prefix}")
             return
-        self._logger.log(f"Deleting what is left of an earlier run: {', '.join(each.name for each in leftovers)}")
+        self._logger.log(
+            f"Deleting what is left of an earlier run: {', '.join(each.name for each in leftovers.resources)}"
+        )
         carry_out_cleanup(inventory, leftovers)
 
     def _clean_up(self, *, failed: bool) -> int:

@@ -4,131 +4,21 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import signal
 import sys
-import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
-from iris_adapters.cli.main import main
-from iris_adapters.container import IrisContainer
-from iris_adapters.controller.wire import ApiVersion, JobInfo, JobRequest, JobStatus, TaskInfo
-from iris_adapters.fakes import FakeDockerEngine, FakeInventory, FakeShell, make_controller, make_slice
-from iris_adapters.system_clock import SystemClock
-from iris_core.errors import CleanupIncompleteError, JobApiError, PermissionDeniedError
-from tests.unit.core.jobs_api import controller_answers
-from tests.unit.smoke_test.fake_jobs import FakeJobs, Play, honest
+from iris_adapters.controller.wire import JobRequest
+from iris_adapters.fakes import FakeInventory, make_controller, make_slice
+from iris_core.errors import CleanupIncompleteError, PermissionDeniedError
+from tests.unit.cli.rig import CONTROLLER, GCP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-CONTROLLER = "iris-controller-iris"
-GCP = "mode: gcp\ngcp: {project_id: project, zone: us-central1-a}\n"
-
-
-class _CtrlCClock(SystemClock):
-    """The user presses Ctrl-C as soon as a command waits without end."""
-
-    def __init__(self) -> None:
-        self.waits: list[Callable[[], None]] = []
-
-    def wait(self, event: threading.Event, seconds: float | None) -> bool:
-        """As `Clock.wait`."""
-        if seconds is None and threading.current_thread() is threading.main_thread():
-            for before in self.waits:
-                before()
-            raise KeyboardInterrupt
-        return super().wait(event, seconds)
-
-
-class _Jobs(FakeJobs):
-    """A job API with some history."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda request: honest(request) if "iris-smoke" in request.entrypoint else Play())
-
-    def version(self) -> ApiVersion:
-        """As `JobClient.version`."""
-        return ApiVersion(version="4", ray_version="2", session_name="s", controller="iris")
-
-    def list(self) -> tuple[JobInfo, ...]:
-        """As `JobClient.list`."""
-        return (
-            JobInfo(job_id="j1", status=JobStatus.RUNNING, entrypoint="sleep [bold]9", runtime_env={"A": "secret"}),
-        )
-
-    def get(self, job_id: str) -> JobInfo:
-        """As `JobClient.get`."""
-        if job_id == "absent":
-            raise JobApiError("there is no job absent", status=404)
-        return JobInfo(job_id=job_id, status=JobStatus.SUCCEEDED, entrypoint="true", message="done")
-
-    def tasks(self, job_id: str) -> tuple[TaskInfo, ...]:
-        """As `JobClient.tasks`."""
-        if job_id == "ray":
-            raise JobApiError("no such path", status=404)
-        return (TaskInfo(index=0, state=JobStatus.PENDING, pending_reason="needs 4 workers"),)
-
-    def follow(self, job_id: str) -> Iterator[str]:
-        """As `JobClient.follow`."""
-        yield f"{job_id} says hello"
-
-
-@dataclass
-class Rig:
-    """The command line on a pretended Google Cloud."""
-
-    capsys: pytest.CaptureFixture[str]
-    monkeypatch: pytest.MonkeyPatch
-    config: Path
-    inventory: FakeInventory = field(default_factory=FakeInventory)
-    engine: FakeDockerEngine = field(default_factory=FakeDockerEngine)
-    jobs: _Jobs = field(default_factory=_Jobs)
-    clock: _CtrlCClock = field(default_factory=_CtrlCClock)
-
-    def run(self, *arguments: str | Path) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr of a command line."""
-        self.monkeypatch.setattr(sys, "argv", ["iris", *map(str, arguments)])
-        shell = FakeShell(starts=[self.engine.script()], exchanges=[controller_answers()])
-        with (
-            IrisContainer.inventory.override(self.inventory),
-            IrisContainer.shell.override(shell),
-            IrisContainer.clock.override(self.clock),
-            IrisContainer.job_client.override(self.jobs),
-            pytest.raises(SystemExit) as ended,
-        ):
-            main()
-        out, err = self.capsys.readouterr()
-        assert "Traceback" not in err or "--debug" in arguments
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-
-@pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Rig]:
-    config = tmp_path / "cluster.yaml"
-    config.write_text(GCP)
-    for name in ("IRIS_CONFIG", "IRIS_URL", "IRIS_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    logger = logging.getLogger("iris")
-    handlers, level = list(logger.handlers), logger.level
-    yield Rig(capsys, monkeypatch, config)
-    logger.handlers[:] = handlers
-    logger.setLevel(level)
-    for number, handler in former.items():
-        signal.signal(number, handler)
-
-
-@pytest.fixture
-def cluster(rig: Rig) -> Rig:
-    """A cluster that is there already."""
-    rig.inventory = FakeInventory(controller=make_controller(), slices=[make_slice("iris-tpu-1", hosts=2, group="tpu")])
-    return rig
+    from tests.unit.cli.rig import Rig
 
 
 class TestTheCommandLine:
@@ -147,12 +37,12 @@ class TestTheCommandLine:
 
     def test_an_error_is_one_message_on_stderr(self, rig: Rig) -> None:
         """The error's own words and its exit code; no traceback."""
-        rig.inventory.fail_next("find_controller", PermissionDeniedError("may not look"))
+        rig.inventory.fail_next("list_resources", PermissionDeniedError("may not look"))
         assert rig.run("status", "-c", rig.config) == (PermissionDeniedError.exit_code, "", "iris: may not look\n")
 
     def test_debug_shows_the_traceback_too(self, rig: Rig) -> None:
         """For bug reports."""
-        rig.inventory.fail_next("find_controller", PermissionDeniedError("may not look"))
+        rig.inventory.fail_next("list_resources", PermissionDeniedError("may not look"))
         code, _, err = rig.run("--debug", "status", "-c", rig.config)
         assert code == PermissionDeniedError.exit_code
         assert "Traceback" in err
@@ -214,7 +104,7 @@ class TestCluster:
         """People and programs get the same facts."""
         _, out, _ = cluster.run("status", "-c", cluster.config)
         heading, *rows = out.splitlines()
-        assert heading.split() == ["NAME", "KIND", "GROUP", "STATE", "HOSTS", "ADDRESS", "CREATED"]
+        assert heading.split() == ["NAME", "KIND", "GROUP", "STATE", "HOSTS", "ADDRESS", "OWNER", "AGE"]
         assert [row.split()[0] for row in rows] == [CONTROLLER, "iris-tpu-1"]
         _, out, _ = cluster.run("status", "-c", cluster.config, "--output", "json")
         values = json.loads(out)

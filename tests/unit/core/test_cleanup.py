@@ -1,14 +1,26 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
-from iris_adapters.fakes import FakeInventory, make_controller, make_slice
-from iris_core.cleanup import carry_out_cleanup, plan_cleanup
+from iris_adapters.fakes import FakeClock, FakeInventory, make_controller, make_queued_slice, make_slice
+from iris_core.cleanup import CleanupPlan, Selection, carry_out_cleanup
+from iris_core.cleanup import plan_cleanup as plan_selected
 from iris_core.errors import CleanupIncompleteError, InventoryToolError, PermissionDeniedError
 
+NOW = FakeClock().now()
 CONTROLLER = make_controller()
 SLICES = [make_slice(f"iris-tpu-{index}") for index in range(6)]
 NAMES = [*(slice_.name for slice_ in SLICES), CONTROLLER.name]
+
+
+MINE = Selection(owner="me")
+
+
+def plan_cleanup(inventory: FakeInventory, selection: Selection = MINE) -> CleanupPlan:
+    return plan_selected(inventory, selection, prices={}, now=NOW)
 
 
 @pytest.fixture
@@ -20,7 +32,7 @@ def test_the_plan_is_everything_of_the_cluster(inventory: FakeInventory) -> None
     """All slices and the controller, and nothing is deleted by planning."""
     plan = plan_cleanup(inventory)
 
-    assert [resource.name for resource in plan] == NAMES
+    assert [resource.name for resource in plan.resources] == NAMES
     assert inventory.count("delete") == 0
 
 
@@ -50,7 +62,7 @@ def test_one_failure_does_not_stop_the_others(inventory: FakeInventory) -> None:
     """What could be deleted is deleted; the error names what is left, what was deleted, and why."""
     inventory.fail_next("delete", PermissionDeniedError("not yours"), name="iris-tpu-1")
 
-    with pytest.raises(CleanupIncompleteError, match=r"iris-tpu-1: not yours") as raised:
+    with pytest.raises(CleanupIncompleteError, match=r"iris-tpu-1 \(us-central1-a\): not yours") as raised:
         carry_out_cleanup(inventory, plan_cleanup(inventory))
 
     assert raised.value.left == ("iris-tpu-1",)
@@ -83,7 +95,7 @@ def test_what_appears_meanwhile_is_left(inventory: FakeInventory) -> None:
     plan = plan_cleanup(inventory)
     inventory.put_slice(make_slice("iris-tpu-late"))
 
-    with pytest.raises(CleanupIncompleteError, match="iris-tpu-late: appeared"):
+    with pytest.raises(CleanupIncompleteError, match=r"iris-tpu-late .*: appeared"):
         carry_out_cleanup(inventory, plan)
 
 
@@ -96,3 +108,74 @@ def test_a_failed_list_afterwards_says_what_was_asked_for(inventory: FakeInvento
         carry_out_cleanup(inventory, plan)
 
     assert "iris-tpu-0" in "".join(raised.value.__notes__)
+
+
+class TestWhoseItIs:
+    THEIRS = make_slice("iris-tpu-bobs", owner="bob")
+    MINE = make_slice("iris-tpu-mine", owner="me")
+
+    def test_somebody_elses_is_kept_and_told(self) -> None:
+        """Theirs is neither deleted nor counted as left; mine, and what is nobody's, is deleted."""
+        inventory = FakeInventory(controller=CONTROLLER, slices=[self.THEIRS, self.MINE])
+        plan = plan_cleanup(inventory)
+        assert [(kept.resource.name, kept.why) for kept in plan.kept] == [("iris-tpu-bobs", "it belongs to bob")]
+        assert carry_out_cleanup(inventory, plan) == ["iris-tpu-mine", CONTROLLER.name]
+        assert inventory.names() == ["iris-tpu-bobs"]
+
+    @pytest.mark.parametrize(("owner", "left"), [(None, []), ("bob", ["iris-tpu-mine"])])
+    def test_anybodys_or_a_certain_ones_when_told(self, owner: str | None, left: list[str]) -> None:
+        """The explicit word for it."""
+        inventory = FakeInventory(slices=[self.THEIRS, self.MINE])
+        carry_out_cleanup(inventory, plan_cleanup(inventory, Selection(owner=owner)))
+        assert inventory.names() == left
+
+    def test_what_somebody_else_adds_meanwhile_is_not_left(self) -> None:
+        """It was never meant."""
+        inventory = FakeInventory(slices=[self.MINE])
+        plan = plan_cleanup(inventory)
+        inventory.put_slice(self.THEIRS)
+        assert carry_out_cleanup(inventory, plan) == ["iris-tpu-mine"]
+
+
+class TestAge:
+    OLD = make_slice("iris-tpu-old", created_at=NOW - timedelta(hours=9))
+    YOUNG = make_slice("iris-tpu-young", created_at=NOW - timedelta(hours=7))
+    UNKNOWN = make_slice("iris-tpu-unknown")
+    SELECTION = Selection(owner="me", older_than_seconds=8 * 3600)
+
+    def test_only_what_is_old_enough(self) -> None:
+        """What does not say how old it is, is kept too."""
+        inventory = FakeInventory(slices=[self.OLD, self.YOUNG, self.UNKNOWN])
+        plan = plan_cleanup(inventory, self.SELECTION)
+        assert {kept.resource.name: kept.why for kept in plan.kept} == {
+            "iris-tpu-unknown": "its age is not known",
+            "iris-tpu-young": "it is not that old",
+        }
+        assert carry_out_cleanup(inventory, plan) == ["iris-tpu-old"]
+
+    def test_what_is_new_is_not_left(self) -> None:
+        """It is younger than any age that was asked for."""
+        inventory = FakeInventory(slices=[self.OLD])
+        plan = plan_cleanup(inventory, self.SELECTION)
+        inventory.put_slice(self.YOUNG)
+        assert carry_out_cleanup(inventory, plan) == ["iris-tpu-old"]
+
+
+def test_requests_for_slices_are_deleted_too() -> None:
+    """A request that is fulfilled later would cost money."""
+    inventory = FakeInventory(queued=[make_queued_slice("iris-tpu-queued")])
+    assert carry_out_cleanup(inventory, plan_cleanup(inventory)) == ["iris-tpu-queued"]
+    assert inventory.names() == []
+
+
+def test_the_same_name_in_two_zones_is_two_resources() -> None:
+    """Only with all zones; and one that is left is told with its zone."""
+    elsewhere = replace(CONTROLLER, host=replace(CONTROLLER.host, zone="europe-west4-b"))
+    inventory = FakeInventory(controller=CONTROLLER, elsewhere=[elsewhere])
+    assert len(plan_cleanup(inventory).deletions) == 1
+    plan = plan_cleanup(inventory, Selection(owner="me", all_zones=True))
+    inventory.fail_next("delete", PermissionDeniedError("no"), name=CONTROLLER.name)
+    with pytest.raises(CleanupIncompleteError) as raised:
+        carry_out_cleanup(inventory, plan)
+    assert len(raised.value.left) == len(raised.value.deleted) == 1
+    assert inventory.count("list_resources") == 3
