@@ -65,6 +65,7 @@ class SshProcess:
         self._input: deque[bytes] = deque()
         self._end: Callable[[], None] | None = None  # the last word to the listener, once it is known
         self._failed = False  # and that word is an error
+        self._holed = False  # something that had arrived is lost: nothing that came after it may be handed over
         self._signal_name = ""
         self._over = False
         self._paused = False
@@ -216,7 +217,7 @@ class SshProcess:
                     self._handing_over = False
 
     def _next_step(self) -> Callable[[], None] | None:
-        if self._failed and self._paused:
+        if self._holed or (self._failed and self._paused):
             return self._last_word
         out, err = self._out, self._err
         if out is not None and out.read_ready():
@@ -235,7 +236,9 @@ class SshProcess:
         try:
             data = take(_PIECE_BYTES) if take else b""
         except Exception as error:  # noqa: BLE001 - opening the window failed: the connection is on its way out
-            self.fail(ours(error, self._host, Stage.IN_USE))
+            failure = ours(error, self._host, Stage.IN_USE)
+            with self._lock:
+                self._end, self._failed, self._holed = partial(self._listener.on_error, failure), True, True
             return
         if data:
             tell(data)
