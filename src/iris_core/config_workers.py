@@ -28,8 +28,9 @@ class ContainerConfig:
 
     Attributes:
         name: its name; the log capture looks for it. None: `iris-controller` or `iris-worker`.
-        image: the image to run. None: the VM's own start-up does it, iris only watches the container of that name.
-        command: arguments after the image; empty: what the image runs by itself.
+        image: the image to run. None: Ray's public one, of the version that iris is tested with.
+        command: arguments after the image; empty: what the image runs by itself. None: a Ray node, the head on the controller's
+            host, and workers that join it; the image must have Ray then.
         env: environment variables of the container.
         docker_args: further arguments of `docker run` before the image (`--device=/dev/accel0`, `--volume=…`).
     """
@@ -38,9 +39,14 @@ class ContainerConfig:
 
     name: str | None = None
     image: str | None = None
-    command: tuple[str, ...] = ()
+    command: tuple[str, ...] | None = None
     env: Mapping[str, str] = field(default_factory=nothing, hash=False)
     docker_args: tuple[str, ...] = ()
+
+    @property
+    def runs_ray(self) -> bool:
+        """Whether it is a Ray node."""
+        return self.command is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

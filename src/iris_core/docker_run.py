@@ -37,7 +37,7 @@ def run_container_argv(name: str, container: ContainerConfig, *, labels: Mapping
         *(f"--env={key}={value}" for key, value in container.env.items()),
         *container.docker_args,
         container.image,
-        *container.command,
+        *(container.command or ()),
     ]
 
 

@@ -71,6 +71,7 @@ class ControllerVm:
         owner: who it belongs to, by its label; empty where it has none.
         expires_at: until when it was meant to exist, by its label; None: until it is deleted.
         machine_type: of its VM, empty in local mode.
+        internal_address: its host's address inside the VPC network, where workers find it; empty where that is not known.
         token: the bearer token that the job API wants, None where it wants none. Never shown.
     """
 
@@ -84,6 +85,7 @@ class ControllerVm:
     owner: str = ""
     expires_at: datetime | None = None
     machine_type: str = ""
+    internal_address: str = ""
     token: str | None = field(default=None, repr=False)
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from iris_adapters.gcloud.create_argv import create_controller_argv, create_slice_argv, queue_slice_argv
+from iris_adapters.gcloud.ray_containers import controller_container, worker_container
 from iris_adapters.gcloud.startup_script import startup_script
 from iris_core.config import DEFAULT_CONTROLLER_CONTAINER, DEFAULT_WORKER_CONTAINER, QueuedConfig
 from iris_core.errors import ResourceExistsError
@@ -72,9 +73,11 @@ class ClusterMaker:
             ResourceExistsError: there is something of its name.
         """
         controller = self._config.controller
-        with self._metadata_files(DEFAULT_CONTROLLER_CONTAINER, controller.container, controller.metadata) as files:
+        name = controller_name(self._prefix)
+        container = controller_container(controller.container, name=name, port=controller.port)
+        with self._metadata_files(DEFAULT_CONTROLLER_CONTAINER, container, controller.metadata) as files:
             command = create_controller_argv(
-                controller_name(self._prefix),
+                name,
                 labels={**controller.labels, **self._labels()},
                 gcp=self._gcp,
                 controller=controller,
@@ -115,7 +118,8 @@ class ClusterMaker:
     def _under_new_name(
         self, group: WorkerGroupConfig, command: Callable[[str, Mapping[str, Path]], Sequence[str]]
     ) -> str:
-        with self._metadata_files(DEFAULT_WORKER_CONTAINER, group.container, group.metadata) as files:
+        container = worker_container(group.container)
+        with self._metadata_files(DEFAULT_WORKER_CONTAINER, container, group.metadata) as files:
             tries = 0
             while True:
                 name = self._new_name(group.name)
@@ -144,10 +148,11 @@ class ClusterMaker:
     def _metadata_files(
         self, container_name: str, container: ContainerConfig, metadata: Mapping[str, str]
     ) -> Iterator[Mapping[str, Path]]:
-        values = {**metadata, "ssh-keys": f"{self._ssh_user}:{self._ssh_public_key().strip()}\n"}
-        script = startup_script(container_name, container)
-        if script is not None:
-            values["startup-script"] = script
+        values = {
+            **metadata,
+            "ssh-keys": f"{self._ssh_user}:{self._ssh_public_key().strip()}\n",
+            "startup-script": startup_script(container_name, container),
+        }
         with tempfile.TemporaryDirectory(prefix="iris-") as directory:
             files = {key: Path(directory) / key for key in values}
             for key, value in values.items():

@@ -160,6 +160,7 @@ def controller_from_instance(payload: JsonObject, *, port: int, route: Route) ->
         owner=owner_in(labels),
         expires_at=expiry_in(labels),
         machine_type=_last_word(payload, "machineType", what),
+        internal_address=_instance_address(list_at(payload, "networkInterfaces", what), Route.INTERNAL, what),
     )
 
 

@@ -44,18 +44,16 @@ exit 1
 """
 
 
-def startup_script(default_name: str, container: ContainerConfig) -> str | None:
-    """The script for a host that runs this container, or None if the container has no image: then there is nothing to do.
+def startup_script(default_name: str, container: ContainerConfig) -> str:
+    """The script for a host that runs this container.
 
     The container's environment becomes part of the script, and so of the VM's metadata, which whoever may read the VM can read:
     no place for secrets.
 
     Args:
         default_name: of the container, where it has none of its own.
-        container: what to run.
+        container: what to run, image and command included (`iris_adapters.gcloud.ray_containers`).
     """
-    if container.image is None:
-        return None
     name = container.name or default_name
     spec = hashlib.sha256(shlex.join(run_container_argv(name, container)).encode()).hexdigest()[:32]
     return _TEMPLATE.format(

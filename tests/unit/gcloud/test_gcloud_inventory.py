@@ -139,7 +139,8 @@ def test_a_missing_controller_is_created() -> None:
         "--subnet=sub",
         "--service-account=sa@p",
     } <= set(create)
-    assert gcloud.files == {"ssh-keys": "joe:ssh-ed25519 AAAA joe@home, sweet home\n"}
+    assert gcloud.files["ssh-keys"] == "joe:ssh-ed25519 AAAA joe@home, sweet home\n"
+    assert "rayproject/ray:" in gcloud.files["startup-script"]
 
 
 def test_a_controller_with_an_image_gets_a_startup_script() -> None:
