@@ -15,6 +15,8 @@ from iris_core.healer import Healer, Orders
 from iris_core.last_words import take_last_words
 from iris_core.log_streaming import open_log_streaming, watch_of
 from iris_core.model import VmPhase
+from iris_core.ray_join import RayJoin
+from iris_core.ray_joining import RayJoining, tell_all, with_token
 from iris_core.tunnel import open_tunnel
 from iris_core.undo import Undo
 
@@ -70,6 +72,7 @@ class ClusterManager:
         self._controller: ControllerVm | None = None
         self._streams: dict[Path, LogStreamHandle] = {}
         self._healer: Healer | None = None
+        self._join = RayJoin(shell, clock, use_sudo=config.logs.use_sudo)
         self._watch = watch_of(config, inventory, clock)
         self._give_up = threading.Event()  # set by stop, which puts a new one here for what is begun later
 
@@ -88,7 +91,8 @@ class ClusterManager:
         """Start the controller and the missing slices of each configured group, and wait until the controller's VM is ready.
 
         What is there already is kept. A slice that is stopped, failed or on its way out does not count as there; it is not deleted
-        either (`stop` does that). Whether the controller itself answers is for `connect` to see.
+        either (`stop` does that). Whether the controller itself answers is for `connect` to see. Where the hosts run Ray, they are told how
+        to join it; those that cannot be told within the same time are named in a warning on the logger `iris.cluster`.
 
         Returns:
             the URL of the controller, `http://ADDRESS:PORT`: in local mode one to connect to, in GCP mode one of the VM's network.
@@ -99,7 +103,11 @@ class ClusterManager:
             ControllerNotFoundError: the VM vanished.
             ClusterError: `stop` was called meanwhile.
         """
-        controller, _ = self._start(self._current_give_up())
+        give_up = self._current_give_up()
+        controller, deadline = self._start(give_up)
+        if self._runs_ray:
+            left = max(deadline - self._clock.monotonic(), 0.0)
+            tell_all(self._join, self._inventory, self._clock, controller, timeout_seconds=left, give_up=give_up)
         return f"http://{controller.host.address}:{controller.port}"
 
     def stop(self) -> None:
@@ -159,6 +167,8 @@ class ClusterManager:
             handle = None if log_dir is None else self.start_log_streaming(log_dir)
             if handle is not None:
                 undo.owe("stopping the log streaming", handle.stop)
+            if self._runs_ray:
+                undo.owe("ending the joining", self._begin_joining(controller).stop)
             healer = self._begin_healing(log_dir, give_up)
             if healer is not None:
                 undo.owe("ending the healing", healer.stop)
@@ -242,7 +252,33 @@ class ClusterManager:
             return self._ensure_controller(give_up) if controller.phase is VmPhase.DELETING else None
 
         ready = wait_until_ready(look, self._clock, controller, timeout_seconds=seconds, give_up=give_up)
-        return ready, deadline
+        if self._runs_ray:
+            ready = with_token(
+                self._shell,
+                self._clock,
+                ready,
+                use_sudo=self._config.logs.use_sudo,
+                timeout_seconds=max(deadline - self._clock.monotonic(), 0.0),
+                give_up=give_up,
+            )
+        return self._remember(ready), deadline
+
+    @property
+    def _runs_ray(self) -> bool:
+        return not self.is_local and self._config.controller.container.runs_ray
+
+    def _begin_joining(self, controller: ControllerVm) -> RayJoining:
+        joining = RayJoining(
+            join=self._join,
+            watch=self._watch,
+            shell=self._shell,
+            clock=self._clock,
+            use_sudo=self._config.logs.use_sudo,
+            controller=controller,
+            on_controller=self._remember,
+        )
+        joining.start()
+        return joining
 
     def _ensure_controller(self, give_up: threading.Event) -> ControllerVm:
         with self._creating:

@@ -52,7 +52,9 @@ fi
 cat token
 """
 # Renamed over: the container never reads half of it.
-_WRITE_JOIN: Final = f"umask 077; mkdir -p {HOST_DIRECTORY} && cat >{_JOIN_FILE}.$$ && mv -f {_JOIN_FILE}.$$ {_JOIN_FILE}"
+_WRITE_JOIN: Final = (
+    f"umask 077; mkdir -p {HOST_DIRECTORY} && cat >{_JOIN_FILE}.$$ && mv -f {_JOIN_FILE}.$$ {_JOIN_FILE}"
+)
 
 
 def read_token(shell: RemoteShell, host: Host, *, use_sudo: bool) -> str:
@@ -113,7 +115,9 @@ class RayJoin:
         self._clock = clock
         self._use_sudo = use_sudo
         self._lock = threading.Lock()
-        self._told: dict[str, tuple[str, bytes, float]] = {}  # by host name: its id, what it was told (a hash), and when
+        self._told: dict[
+            str, tuple[str, bytes, float]
+        ] = {}  # by host name: its id, what it was told (a hash), and when
 
     def tell(self, controller: ControllerVm, slices: Iterable[Slice]) -> dict[str, str]:
         """Tell every host that can be reached and was not told the same of late; each is tried once.

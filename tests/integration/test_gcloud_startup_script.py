@@ -74,7 +74,7 @@ def test_the_first_boot_runs_the_container(host: PretendedHost) -> None:
     assert host.boot(CONTAINER) == 0
     assert host.done() == ["run"]
     arguments = (host.directory / "run").read_text(encoding="utf-8")
-    assert arguments.endswith("\n".join(["example/worker:1", *CONTAINER.command]) + "\n")
+    assert arguments.endswith("\n".join(["example/worker:1", *(CONTAINER.command or ())]) + "\n")
     assert "--name=iris-worker\n" in arguments
     assert "--label=iris.managed=true\n" in arguments
 

@@ -28,7 +28,7 @@ from typing import Any
 
 DIRECTORY = Path("/var/lib/iris")  # the host's, seen in the container
 RAY_DIRECTORY = Path("/tmp/ray")  # noqa: S108 - Ray's own default
-RAY_TOKEN_FILE = Path("/tmp/iris-ray-token")  # noqa: S108, S105 - in the container, whose only user is root
+RAY_TOKEN_FILE = Path("/tmp/iris-ray-token")  # noqa: S108 - in the container, whose only user is root
 TOKEN_FILE = "token"  # noqa: S105 - a file's name
 JOIN_FILE = "join"
 HEAD_PORT = 6379
@@ -107,6 +107,7 @@ class TaskLog:
         self._rest = b""
 
     def close(self) -> None:
+        """Pass on what is left, and let go of the file."""
         self.flush()
         self._file.close()
 
@@ -198,7 +199,9 @@ class Node:
             self._say_once(f"waiting for iris to say which controller to join, in {DIRECTORY / JOIN_FILE}")
             return None
         except (OSError, ValueError) as error:
-            self._say_once(f"{DIRECTORY / JOIN_FILE} cannot be read: {type(error).__name__}")  # its text holds the token
+            self._say_once(
+                f"{DIRECTORY / JOIN_FILE} cannot be read: {type(error).__name__}"
+            )  # its text holds the token
             return None
         return wanted
 
@@ -210,7 +213,15 @@ class Node:
     def _start_ray(self, wanted: dict[str, Any]) -> None:
         shutil.rmtree(RAY_DIRECTORY, ignore_errors=True)  # of a life before: it would grow for ever
         write_secret(RAY_TOKEN_FILE, wanted["token"])
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *PORT_OPTIONS]
+        command = [
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            "--block",
+            "--disable-usage-stats",
+            *PORT_OPTIONS,
+        ]
         if self._is_controller:
             command += head_options(self._options)
             say("starting the Ray head")
@@ -218,7 +229,12 @@ class Node:
             command += worker_options(wanted)
             say(f"joining the Ray head at {wanted['head']} as {wanted['name']}")
         command += shlex.split(os.environ.get("IRIS_RAY_OPTIONS", ""))
-        environment = {**ENVIRONMENT, **os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(RAY_TOKEN_FILE)}
+        environment = {
+            **ENVIRONMENT,
+            **os.environ,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(RAY_TOKEN_FILE),
+        }
         self._joined = wanted
         self._ray = os.posix_spawnp(command[0], command, environment, setpgroup=0)
 

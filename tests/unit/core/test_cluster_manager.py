@@ -8,7 +8,7 @@ import pytest
 
 from iris_adapters.fakes import ExchangeScript, FakeClock, FakeInventory, FakeShell, make_controller, make_slice
 from iris_core.cluster_manager import ClusterManager
-from iris_core.config import ClusterConfig, ControllerConfig, GcpConfig, Mode, WorkerGroupConfig
+from iris_core.config import ClusterConfig, ContainerConfig, ControllerConfig, GcpConfig, Mode, WorkerGroupConfig
 from iris_core.errors import (
     ClusterError,
     ControllerNotFoundError,
@@ -28,7 +28,7 @@ GROUP = WorkerGroupConfig(name="tpu", accelerator_type="v5litepod-8", runtime_ve
 GCP = ClusterConfig(
     mode=Mode.GCP,
     gcp=GcpConfig(project_id="project", zone="us-central1-a"),
-    controller=ControllerConfig(ready_timeout_seconds=98),
+    controller=ControllerConfig(ready_timeout_seconds=98, container=ContainerConfig(command=())),
     workers=(GROUP,),
 )
 LOCAL = ClusterConfig(mode=Mode.LOCAL, workers=(GROUP,))

@@ -31,14 +31,19 @@ if TYPE_CHECKING:
     from iris_core.log_streaming import LogStreamHandle
 
 GROUP = WorkerGroupConfig(name="tpu", accelerator_type="v5litepod-8", runtime_version="v2-alpha-tpuv5-lite", count=1)
-GCP = ClusterConfig(mode=Mode.GCP, gcp=GcpConfig(project_id="project", zone="us-central1-a"), workers=(GROUP,))
+GCP = ClusterConfig(
+    mode=Mode.GCP,
+    gcp=GcpConfig(project_id="project", zone="us-central1-a"),
+    controller=ControllerConfig(container=ContainerConfig(command=())),
+    workers=(GROUP,),
+)
 
 
 def named(controller: str | None, *workers: str | None) -> ClusterConfig:
     """A configuration whose containers have these names."""
     return replace(
         GCP,
-        controller=ControllerConfig(container=ContainerConfig(name=controller)),
+        controller=ControllerConfig(container=ContainerConfig(name=controller, command=())),
         workers=tuple(
             replace(GROUP, name=f"g{index}", count=0, container=ContainerConfig(name=name))
             for index, name in enumerate(workers)

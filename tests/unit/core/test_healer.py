@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from iris_adapters.fakes import FakeClock, FakeInventory, FakeShell, StartScript, make_controller, make_slice
 from iris_adapters.fakes.docker_engine import FakeDockerEngine
 from iris_core.cluster_manager import ClusterManager
-from iris_core.config import ClusterConfig, GcpConfig, LogConfig, Mode, WorkerGroupConfig
+from iris_core.config import (
+    ClusterConfig,
+    ContainerConfig,
+    ControllerConfig,
+    GcpConfig,
+    LogConfig,
+    Mode,
+    WorkerGroupConfig,
+)
 from iris_core.errors import OutOfCapacityError, PermissionDeniedError
 from iris_core.model import VmPhase
 from tests.unit.core.jobs_api import controller_answers
@@ -31,6 +39,7 @@ GROUP = WorkerGroupConfig(
 CONFIG = ClusterConfig(
     mode=Mode.GCP,
     gcp=GcpConfig(project_id="project", zone="us-central1-a"),
+    controller=ControllerConfig(container=ContainerConfig(command=())),
     workers=(GROUP,),
     logs=LogConfig(black_box_seconds=2),
 )

@@ -16,7 +16,7 @@ from iris_adapters.container import IrisContainer, build_container
 from iris_adapters.controller.wire import JobRequest, JobStatus
 from iris_adapters.fakes import FakeDockerEngine, FakeInventory, FakeShell, make_controller, make_slice
 from iris_adapters.smoke_test.runner import SmokeTestOptions, run_smoke_test
-from iris_core.config import ClusterConfig, GcpConfig, Mode
+from iris_core.config import ClusterConfig, ContainerConfig, ControllerConfig, GcpConfig, Mode
 from iris_core.errors import InventoryToolError, LogFileError, OutOfCapacityError
 from tests.unit.core.jobs_api import controller_answers
 from tests.unit.smoke_test.fake_jobs import FakeJobs, Play, honest
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PREFIX = "iris-smoke"
-GCP = ClusterConfig(mode=Mode.GCP, label_prefix=PREFIX, gcp=GcpConfig(project_id="project", zone="us-central1-a"))
+GCP = ClusterConfig(
+    mode=Mode.GCP,
+    label_prefix=PREFIX,
+    gcp=GcpConfig(project_id="project", zone="us-central1-a"),
+    controller=ControllerConfig(container=ContainerConfig(command=())),
+)
 
 
 @dataclass
