@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from iris_adapters.fakes import FakeProcess
 
 CONTROLLER = "iris-controller-iris"
-GCP = "mode: gcp\ngcp: {project_id: project, zone: us-central1-a}\n"
+GCP = "mode: gcp\ngcp: {project_id: project, zone: us-central1-a}\ncontroller: {container: {command: []}}\n"
 
 
 class CtrlCClock(SystemClock):
