@@ -26,7 +26,7 @@ imports:
 
 # unit and contract tests: no network, no services, seconds
 test *args:
-    uv run pytest tests/unit tests/contracts -m "not lab" {{ args }}
+    uv run pytest tests/unit tests/contracts -m "not lab and not ray" {{ args }}
 
 # mistakes put into the log capture on purpose, each of which the tests must notice: 20 seconds
 mutations:

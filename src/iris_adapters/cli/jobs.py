@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from iris_adapters.cli.common import Output, OutputOption, PrefixOption, note, open_cluster, read_gcp_config, say
+from iris_core.ray_names import TPU_RESOURCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from iris_adapters.controller.client import JobClient
     from iris_adapters.controller.wire import JobInfo
@@ -57,9 +58,35 @@ def submit(
     ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="How many times it runs.")] = 1,
     cpus: Annotated[float, typer.Option(min=0.001, help="CPUs that each replica occupies.")] = 1.0,
+    tpus: Annotated[
+        int | None, typer.Option(min=1, help="TPU chips that each replica occupies: --resource TPU=N.")
+    ] = None,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--resource",
+            metavar="NAME=AMOUNT",
+            help="What else each replica occupies, by Ray's names. Repeatable. Local clusters have none.",
+        ),
+    ] = None,
     coscheduled: Annotated[
-        bool, typer.Option("--coscheduled", help="Start the replicas only when all can run, each on its own worker.")
+        bool,
+        typer.Option(
+            "--coscheduled", help="Start the replicas only when all can run, each on its own worker, all of one slice."
+        ),
     ] = False,
+    slice_name: Annotated[
+        str | None, typer.Option("--slice", metavar="SLICE", help="Run on workers of this slice only.")
+    ] = None,
+    accelerator: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Run on workers of slices of this type only: v5litepod-16.")
+    ] = None,
+    retries: Annotated[
+        int,
+        typer.Option(
+            min=0, help="How often it may lose a worker and go on: the replica, of a coscheduled job all, runs again."
+        ),
+    ] = 0,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Print its output until it has ended; exit 1 unless it succeeds.")
     ] = False,
@@ -81,7 +108,11 @@ def submit(
         env={name: value for name, _, value in pairs},
         replicas=replicas,
         cpus_per_replica=cpus,
+        resources_per_replica=_resources(resource or (), tpus),
         coscheduled=coscheduled,
+        slice_name=slice_name,
+        accelerator_type=accelerator,
+        retries=retries,
     )
     with _client(url, token, config, prefix) as client:
         submitted = client.submit(request)
@@ -131,16 +162,10 @@ def status(
 ) -> None:
     """Show a job and its tasks."""
     from iris_adapters.cli.tables import print_json, print_table
-    from iris_core.errors import JobApiError
 
     with _client(url, token, config, prefix) as client:
         info = client.get(job)
-        try:
-            tasks = client.tasks(job)
-        except JobApiError as error:
-            if error.status != 404:  # noqa: PLR2004 - a Ray cluster lists no tasks
-                raise
-            tasks = ()
+        tasks = client.tasks(job)
     if output is Output.JSON:
         print_json({**_job_values(info), "tasks": [asdict(task) for task in tasks]})
         return
@@ -215,6 +240,19 @@ def _client(url: str | None, token: str | None, config: Path | None, prefix: str
             container.job_client(tunnel, token or controller.token) as client,
         ):
             yield client
+
+
+def _resources(options: Sequence[str], tpus: int | None) -> dict[str, float]:
+    resources: dict[str, float] = {}
+    for option in options:
+        name, _, amount = option.rpartition("=")
+        try:
+            resources[name] = float(amount)
+        except ValueError as error:
+            raise typer.BadParameter(f"{option!r} is not NAME=AMOUNT", param_hint="--resource") from error
+    if tpus is not None:
+        resources[TPU_RESOURCE] = tpus
+    return resources
 
 
 def _job_values(job: JobInfo) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import httpx
 
@@ -18,6 +18,25 @@ _TOKEN = re.compile(r"[!-~]+")
 _MOST_QUOTED_CHARACTERS = 500
 _TRACEBACK = "Traceback (most recent call last)"
 _ERROR_LINE = re.compile(r"^[\w.]+(?:Error|Exception): .*", re.MULTILINE)
+
+
+class Http(Protocol):
+    """What the ways of the job client need of the connections to a controller."""
+
+    def read(
+        self,
+        parse: Callable[[object], T],
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> T:
+        """Ask, and have the JSON that is answered parsed."""
+        ...
+
+    def messages(self, path: str) -> Iterator[str]:
+        """What a websocket sends until it is closed in the normal way."""
+        ...
 
 
 class HttpApi:

@@ -10,14 +10,14 @@ from iris_adapters.controller.wire_json import job_path
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from iris_adapters.controller.http_api import HttpApi
+    from iris_adapters.controller.http_api import Http
     from iris_adapters.controller.wire import JobInfo, JobRequest, TaskInfo
 
 
 class LocalJobs:
     """Implements `client.Jobs`."""
 
-    def __init__(self, http: HttpApi) -> None:
+    def __init__(self, http: Http) -> None:
         self._http = http
 
     def submit(self, request: JobRequest) -> str:

@@ -24,7 +24,7 @@ from iris_core.errors import JobApiError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from iris_adapters.controller.http_api import HttpApi
+    from iris_adapters.controller.http_api import Http
     from iris_adapters.controller.wire import JobRequest
 
 _BAD_REQUEST, _CONFLICT = 400, 409
@@ -50,7 +50,7 @@ class _Seen:
 class RayJobs:
     """Implements `client.Jobs`."""
 
-    def __init__(self, http: HttpApi) -> None:
+    def __init__(self, http: Http) -> None:
         self._http = http
 
     def submit(self, request: JobRequest) -> str:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from iris_adapters.controller.wire import JobInfo, JobStatus
-from iris_core.errors import IrisError, JobApiError
+from iris_core.errors import IrisError, JobApiError, LogFileError
+from iris_core.log_reader import read_payloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from iris_adapters.controller.wire import JobRequest, TaskInfo
     from iris_adapters.smoke_test.log_tree import LogTree
@@ -22,6 +24,7 @@ _MOST_PAUSE_SECONDS: Final = 1.0
 _PAUSE_GROWTH: Final = 1.5
 _SERVER_ERROR: Final = 500
 _TAIL_LINES: Final = 20
+_LANDING_SECONDS: Final = 60.0  # a line lands within a second, unless its host's connection is just being made anew
 
 
 class JobApi(Protocol):
@@ -79,6 +82,8 @@ class JobRunner:
         logger: told of what happens.
         clock: time, and waits.
         timeout_seconds: from submitting jobs to the end of the last of them.
+        landed: the landed log of the worker of this id, where what the replicas print is landed. None: it is not, in this process.
+        workers_may_join: whether a job that no worker can run may still find one, because a worker that starts takes minutes.
         check: called between looks; raises what is to end the waiting.
     """
 
@@ -91,6 +96,8 @@ class JobRunner:
         clock: Clock,
         *,
         timeout_seconds: float,
+        landed: Callable[[str], Path] | None = None,
+        workers_may_join: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._api = api
@@ -99,6 +106,9 @@ class JobRunner:
         self._logger = logger
         self._clock = clock
         self._timeout_seconds = timeout_seconds
+        self._landed = landed
+        self._workers_may_join = workers_may_join
+        self._job_ids: dict[str, str] = {}
         self._check = check
         self._never = threading.Event()
 
@@ -118,6 +128,7 @@ class JobRunner:
             for name, request in requests.items():
                 job = _Job(name, self._api.submit(request))
                 jobs.append(job)
+                self._job_ids[name] = job.job_id
                 self._watcher.track_job(job.job_id, name)
                 self._logger.log(f"{name}: submitted as {job.job_id}")
             self._wait(jobs)
@@ -132,6 +143,45 @@ class JobRunner:
         if failures:
             raise CheckFailedError("; ".join(f"{job.name} {job.problem}" for job in failures))
         return {job.name: job.log for job in jobs}
+
+    def check_landed(self, name: str, lines: Sequence[str]) -> str:
+        """Wait until the landed log of the host that ran each replica has what that replica printed.
+
+        Args:
+            name: of a job that `run` ran.
+            lines: what each replica printed, by index.
+
+        Returns:
+            what was proven, to be said after the rest; empty in this process, where nothing is landed.
+
+        Raises:
+            CheckFailedError: a line is not there in time.
+            JobApiError: the job's tasks cannot be had.
+        """
+        if self._landed is None:
+            return ""
+        tasks = self._api.tasks(self._job_ids[name])
+        missing = [
+            (index, tasks[index].worker_id if index < len(tasks) else None, line) for index, line in enumerate(lines)
+        ]
+        deadline = self._clock.monotonic() + _LANDING_SECONDS
+        while True:
+            self._check()
+            missing = [(index, worker, line) for index, worker, line in missing if not self._has_landed(worker, line)]
+            if not missing:
+                return "; each line is in the landed log of the host that ran it"
+            if self._clock.monotonic() >= deadline:
+                told = ", ".join(f"that of replica {index} in the log of {worker}" for index, worker, _ in missing)
+                raise CheckFailedError(f"{name} ran, but its lines are not landed after {_LANDING_SECONDS:g} s: {told}")
+            self._clock.wait(self._never, _MOST_PAUSE_SECONDS)
+
+    def _has_landed(self, worker: str | None, line: str) -> bool:
+        if worker is None or self._landed is None:
+            return False
+        try:
+            return any(line.encode() in payload for _, payload in read_payloads(self._landed(worker)))
+        except LogFileError:
+            return False  # not yet
 
     def _wait(self, jobs: Sequence[_Job]) -> None:
         deadline = self._clock.monotonic() + self._timeout_seconds
@@ -152,7 +202,7 @@ class JobRunner:
         try:
             info = self._api.get(job.job_id)
             job.status = info.status
-            if info.status is JobStatus.PENDING:
+            if info.status is JobStatus.PENDING and not self._workers_may_join:
                 job.problem = self._cannot_run(job)
         except JobApiError as error:
             if error.status is not None and error.status < _SERVER_ERROR:
@@ -173,7 +223,7 @@ class JobRunner:
             job.problem = f"is {job.status} after {self._timeout_seconds:g} s (--job-timeout){why}"
 
     def _tasks(self, job: _Job) -> Sequence[TaskInfo]:
-        """The job's tasks; none if the controller lists none (Ray does not)."""
+        """The job's tasks; none if they cannot be had."""
         try:
             return self._api.tasks(job.job_id)
         except JobApiError:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from iris_adapters.smoke_test.checks import all_checks
+from iris_adapters.smoke_test.checks import MOST_REPLICAS, cluster_checks, local_checks
 from iris_adapters.smoke_test.interruption import Interrupted, Interruption
 from iris_adapters.smoke_test.jobs import CheckFailedError, JobRunner
 from iris_adapters.smoke_test.log_tree import LogTree
@@ -15,6 +15,7 @@ from iris_adapters.smoke_test.monitor import TaskSchedulingMonitor
 from iris_adapters.smoke_test.python_logs import landed_python_logs
 from iris_core.cleanup import Selection, carry_out_cleanup, plan_cleanup
 from iris_core.errors import IrisError, LogFileError
+from iris_core.log_paths import WORKER_LOGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,8 +111,11 @@ class _SmokeTest:
         self._interruption = interruption
         self._phase = ""
         self._is_touched = False  # whether there may be something to clean up
-        meeting_place = tree.root.resolve() / "meeting-place" if self._config.is_local else None
-        self._checks = all_checks(meeting_place)
+        self._checks = (
+            local_checks(tree.root.resolve() / "meeting-place")
+            if self._config.is_local
+            else cluster_checks(self._gang_size)
+        )
         self._results: list[_Result] = []
 
     def run(self) -> int:
@@ -169,11 +173,21 @@ class _SmokeTest:
                 self._logger,
                 clock,
                 timeout_seconds=self._options.job_timeout_seconds,
+                landed=None if self._config.is_local else self._worker_log,
+                workers_may_join=not self._config.is_local,
                 check=self._interruption.check,
             )
             for number, check in enumerate(self._checks, 1):
                 self._begin(f"check {number}: {check.name}")
                 self._results.append(self._run_check(check, runner))
+
+    def _gang_size(self) -> int:
+        """How many replicas of a gang the largest slice has hosts for, at most what is enough to prove it."""
+        hosts = max((len(each.hosts) for each in self._container.inventory().list_slices()), default=0)
+        return min(hosts, MOST_REPLICAS) or MOST_REPLICAS
+
+    def _worker_log(self, worker: str) -> Path:
+        return self._tree.root / WORKER_LOGS / f"{worker}.txt"
 
     def _run_check(self, check: Check, runner: JobRunner) -> _Result:
         began = self._logger.elapsed_seconds

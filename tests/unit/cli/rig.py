@@ -16,12 +16,13 @@ from iris_adapters.fakes import FakeDockerEngine, FakeInventory, FakeShell, Star
 from iris_adapters.system_clock import SystemClock
 from iris_core.errors import JobApiError
 from tests.unit.core.jobs_api import controller_answers
-from tests.unit.smoke_test.fake_jobs import FakeJobs, Play, honest
+from tests.unit.smoke_test.fake_jobs import FakeJobs, Play, honest, lands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from iris_adapters.controller.wire import JobRequest
     from iris_adapters.fakes import FakeProcess
 
 CONTROLLER = "iris-controller-iris"
@@ -47,7 +48,11 @@ class Jobs(FakeJobs):
     """A job API with some history."""
 
     def __init__(self) -> None:
-        super().__init__(lambda request: honest(request) if "iris-smoke" in request.entrypoint else Play())
+        super().__init__(self._play_smoke)
+        self.smoke_dir: Path | None = None
+
+    def _play_smoke(self, request: JobRequest) -> Play:
+        return Play() if self.smoke_dir is None else lands(self.smoke_dir, honest(request))
 
     def version(self) -> ApiVersion:
         """As `JobClient.version`."""
@@ -67,8 +72,8 @@ class Jobs(FakeJobs):
 
     def tasks(self, job_id: str) -> tuple[TaskInfo, ...]:
         """As `JobClient.tasks`."""
-        if job_id == "ray":
-            raise JobApiError("no such path", status=404)
+        if self.smoke_dir is not None:
+            return super().tasks(job_id)
         return (TaskInfo(index=0, state=JobStatus.PENDING, pending_reason="needs 4 workers"),)
 
     def follow(self, job_id: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from iris_core.errors import JobApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @dataclass
@@ -47,6 +48,17 @@ def honest(request: JobRequest) -> Play:
     else:
         log = "".join(f"[task {index}] {mark} met index={index}\n" for index in range(request.replicas))
     return Play(statuses=[JobStatus.SUCCEEDED], log=log)
+
+
+def lands(root: Path, play: Play) -> Play:
+    """As if one worker had run all of the job's replicas, and its log had landed."""
+    if isinstance(play.log, str):
+        path = root / "workers" / "w.txt"
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a") as file:
+            file.writelines(f"2026-11-24T00:00:00.000000000Z stdout F {line}\n" for line in play.log.splitlines())
+    play.tasks = tuple(TaskInfo(index=index, state=JobStatus.SUCCEEDED, worker_id="w") for index in range(4))
+    return play
 
 
 class FakeJobs:

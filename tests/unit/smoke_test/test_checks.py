@@ -11,7 +11,7 @@ import pytest
 
 from iris_adapters.controller.wire import JobRequest, JobStatus, TaskInfo
 from iris_adapters.fakes import FakeClock
-from iris_adapters.smoke_test.checks import all_checks
+from iris_adapters.smoke_test.checks import cluster_checks, local_checks
 from iris_adapters.smoke_test.jobs import CheckFailedError, JobRunner
 from iris_adapters.smoke_test.log_tree import LogTree
 from iris_adapters.smoke_test.logger import SmokeTestLogger
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ONE = JobRequest(entrypoint="true")
+
+
+def ran_on(*workers: str) -> tuple[TaskInfo, ...]:
+    """The tasks of a job whose replicas succeeded on these workers."""
+    return tuple(
+        TaskInfo(index=index, state=JobStatus.SUCCEEDED, worker_id=worker, exit_code=0)
+        for index, worker in enumerate(workers)
+    )
 
 
 class _Watcher:
@@ -53,11 +61,20 @@ class Rig:
 def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
     loggers = ExitStack()
 
-    def make(play: Callable[[JobRequest], Play] = honest) -> Rig:
+    def make(play: Callable[[JobRequest], Play] = honest, *, is_cluster: bool = False) -> Rig:
         jobs, clock, watcher, terminal = FakeJobs(play), FakeClock(auto_advance=True), _Watcher(), io.StringIO()
         tree = LogTree(tmp_path / "run")
         logger = loggers.enter_context(SmokeTestLogger(tree.file("summary.md", ""), clock, terminal))
-        runner = JobRunner(jobs, watcher, tree, logger, clock, timeout_seconds=60)
+        runner = JobRunner(
+            jobs,
+            watcher,
+            tree,
+            logger,
+            clock,
+            timeout_seconds=60,
+            landed=(lambda worker: tree.root / f"{worker}.txt") if is_cluster else None,
+            workers_may_join=is_cluster,
+        )
         return Rig(runner, jobs, clock, watcher, terminal, tree.root)
 
     with loggers:
@@ -130,11 +147,49 @@ class TestJobRunner:
         with pytest.raises(CheckFailedError, match="its log cannot be had"):
             rig.runner.run({"one": ONE})
 
-    def test_a_controller_that_lists_no_tasks_will_do(self, make_rig: Callable[..., Rig]) -> None:
-        """Ray lists none; waiting goes on by the job's state."""
+    def test_a_worker_that_may_still_join_is_waited_for(self, make_rig: Callable[..., Rig]) -> None:
+        """On a cluster no host may have what a job needs yet, and one that joins has it."""
+        never = TaskInfo(index=0, state=JobStatus.PENDING, pending_reason="needs a host", can_be_scheduled=False)
+        statuses: list[JobStatus | JobApiError] = [*[JobStatus.PENDING] * 9, JobStatus.SUCCEEDED]
+        rig = make_rig(lambda _: Play(statuses=statuses, tasks=(never,)), is_cluster=True)
+        rig.runner.run({"one": ONE})
+        assert rig.jobs.stopped == []
+
+    def test_tasks_that_cannot_be_had_fail_no_job(self, make_rig: Callable[..., Rig]) -> None:
+        """Waiting goes on by the job's state."""
         unknown = JobApiError("no such path", status=404)
         rig = make_rig(lambda _: Play(statuses=[JobStatus.PENDING, JobStatus.SUCCEEDED], tasks=unknown))
         rig.runner.run({"one": ONE})
+
+
+class TestLandedLines:
+    def test_what_each_replica_printed_is_looked_for_on_its_host(self, make_rig: Callable[..., Rig]) -> None:
+        """A line that is somewhere else proves nothing: host and replica are told."""
+        rig = make_rig(lambda _: Play(tasks=ran_on("a-w0", "a-w1")), is_cluster=True)
+        rig.runner.run({"two": ONE})
+        (rig.root / "a-w0.txt").write_text("2026-11-24T00:00:00.000000000Z stdout F first second\n")
+        (rig.root / "a-w1.txt").write_text("2026-11-24T00:00:00.000000000Z stdout F third\n")
+
+        assert rig.runner.check_landed("two", ["first", "third"])
+        with pytest.raises(CheckFailedError, match="not landed after 60 s: that of replica 1 in the log of a-w1"):
+            rig.runner.check_landed("two", ["first", "second"])
+
+    def test_a_line_may_take_a_while(self, make_rig: Callable[..., Rig]) -> None:
+        """It is waited for, also where there is no file yet; not for ever."""
+        rig = make_rig(lambda _: Play(tasks=ran_on("a-w0")), is_cluster=True)
+        rig.runner.run({"one": ONE})
+        began = rig.clock.monotonic()
+
+        with pytest.raises(CheckFailedError, match="that of replica 0 in the log of a-w0"):
+            rig.runner.check_landed("one", ["line"])
+        assert rig.clock.monotonic() - began == pytest.approx(60)
+
+    def test_in_this_process_nothing_is_landed(self, make_rig: Callable[..., Rig]) -> None:
+        """Nothing is looked for, and nothing is claimed."""
+        rig = make_rig()
+        rig.runner.run({"one": JobRequest(entrypoint="echo iris-smoke-00000000")})
+
+        assert rig.runner.check_landed("one", ["line"]) == ""
 
 
 class TestChecks:
@@ -143,7 +198,7 @@ class TestChecks:
         """Three checks, five jobs; nothing of the meeting place stays."""
         rig = make_rig()
         place = rig.root / "meeting-place"
-        for check in all_checks(place if has_place else None):
+        for check in local_checks(place) if has_place else cluster_checks(lambda: 4):
             assert check.run(rig.runner)
         assert [request.replicas for request in rig.jobs.submitted] == [1, 1, 1, 1, 4]
         assert [request.coscheduled for request in rig.jobs.submitted] == [False] * 4 + [True]
@@ -153,7 +208,7 @@ class TestChecks:
         """Success alone proves nothing: the log must have what the job printed."""
         rig = make_rig(lambda _: Play(log="something else\n"))
         with pytest.raises(CheckFailedError, match="does not have the line"):
-            all_checks(None)[0].run(rig.runner)
+            cluster_checks(lambda: 4)[0].run(rig.runner)
 
     def test_logs_that_are_mixed_up_fail(self, make_rig: Callable[..., Rig]) -> None:
         """A job's log with another job's line is a failure."""
@@ -164,7 +219,7 @@ class TestChecks:
             return Play(log="\n".join(seen))
 
         with pytest.raises(CheckFailedError, match="three-2 has the lines of three-1, three-2"):
-            all_checks(None)[1].run(make_rig(mixed).runner)
+            cluster_checks(lambda: 4)[1].run(make_rig(mixed).runner)
 
     def test_replicas_of_which_one_never_met_the_others_fail(
         self, make_rig: Callable[..., Rig], tmp_path: Path
@@ -175,7 +230,7 @@ class TestChecks:
             return Play(log="".join(f"{mark_of(request)} met index={index}\n" for index in range(3)))
 
         with pytest.raises(CheckFailedError, match="only the replicas 0, 1, 2 of 4"):
-            all_checks(tmp_path / "place")[2].run(make_rig(three_met).runner)
+            local_checks(tmp_path / "place")[2].run(make_rig(three_met).runner)
 
     @pytest.mark.parametrize(
         ("times", "said"),
@@ -192,4 +247,4 @@ class TestChecks:
         """Without a place to meet there must be a second in which all four ran."""
         rig = make_rig(lambda request: Play(log=overlapping(mark_of(request), times)))
         with pytest.raises(CheckFailedError, match=said):
-            all_checks(None)[2].run(rig.runner)
+            cluster_checks(lambda: 4)[2].run(rig.runner)

@@ -19,7 +19,7 @@ from iris_adapters.smoke_test.runner import SmokeTestOptions, run_smoke_test
 from iris_core.config import ClusterConfig, ContainerConfig, ControllerConfig, GcpConfig, Mode
 from iris_core.errors import InventoryToolError, LogFileError, OutOfCapacityError
 from tests.unit.core.jobs_api import controller_answers
-from tests.unit.smoke_test.fake_jobs import FakeJobs, Play, honest
+from tests.unit.smoke_test.fake_jobs import FakeJobs, Play, honest, lands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ class Rig:
         engine.create("iris-controller").write(b"controller speaks\n")
         container.inventory.override(self.inventory)
         container.shell.override(FakeShell(starts=[engine.script()], exchanges=[controller_answers()]))
-        jobs = FakeJobs(self.play)
+        jobs = FakeJobs(lambda request: lands(self.root, self.play(request)))
         container.job_client.override(jobs)
         return container
 
@@ -89,7 +89,7 @@ def test_all_right_is_three_of_three(rig: Rig) -> None:
         "connect",
         "check 1: one job",
         "check 2: three jobs at once",
-        "check 3: four replicas at the same time",
+        "check 3: replicas at the same time",
         "results",
         "clean up",
         "artifacts",
@@ -98,6 +98,22 @@ def test_all_right_is_three_of_three(rig: Rig) -> None:
     assert "controller speaks" in (rig.root / "controller-logs.txt").read_text()
     assert "[controller-logs.txt](controller-logs.txt)" in rig.summary
     assert rig.inventory.names() == []
+
+
+def test_a_gang_is_as_large_as_the_largest_slice(rig: Rig) -> None:
+    """Two hosts of one slice run two replicas, not four: a gang is of one slice."""
+    seen: list[int] = []
+
+    def play(request: JobRequest) -> Play:
+        seen.append(request.replicas)
+        if len(seen) == 1:  # a slice takes minutes to start
+            rig.inventory.put_slice(make_slice(f"{PREFIX}-tpu-1", hosts=2))
+            rig.inventory.put_slice(make_slice(f"{PREFIX}-tpu-2", hosts=1))
+        return honest(request)
+
+    rig.play = play
+    assert rig.run() == 0
+    assert seen == [1, 1, 1, 1, 2]
 
 
 def test_what_an_earlier_run_left_is_deleted_first(rig: Rig) -> None:
