@@ -56,11 +56,10 @@ faults-long *args:
 bench *cases:
     uv run python -m tests.benchmarks {{ cases }}
 
-# what the log capture costs, in microseconds per line; what a resume of 5 GB takes; how landing keeps up with curl
+# what the log capture costs, in microseconds per line; what a resume of 5 GB takes
 bench-parts:
     uv run python tests/benchmarks/engine_api.py
     uv run python -m tests.benchmarks.resume
-    uv run python -m tests.benchmarks.landing_rate
 
 # run the smoke test in this process
 smoke:

@@ -20,7 +20,7 @@ from typing import Final
 
 from tests.benchmarks.results import CaseResult, page
 
-_CASES: Final = ("quiet", "transport")
+_CASES: Final = ("transport", "full_speed", "catch_up", "quiet")
 _KEPT: Final = Path(".benchmarks")
 _PAGE: Final = Path("docs/performance.md")
 _PAGE_BEGIN: Final = "<!-- written by `just bench` -->"

@@ -1,0 +1,131 @@
+"""A real container's log at full speed, and eight of them: iris beside curl on the host, `ssh`, asyncssh and Fabric's `run`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tests.benchmarks.bulk import in_turns
+from tests.benchmarks.engine_host import EngineHost
+from tests.benchmarks.results import CaseResult, Table, Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.benchmarks.clients.bulk import BulkFigures
+
+_LINES: Final = 800_000
+_FEW_CORES: Final = 0.5
+_FABRIC_LINES: Final = 20_000
+_NAMES: Final = {
+    "curl": "`curl --unix-socket`, on the host itself",
+    "iris-land": "iris",
+    "ssh": "`ssh host docker logs --timestamps > file`",
+    "ssh-gcm": "the same, aes128-gcm",
+    "asyncssh": "asyncssh, `docker logs --timestamps`",
+    "fabric": "Fabric's `run`, `docker logs --timestamps`",
+}
+_TEXT: Final = f"""\
+A container of a real Docker engine has written {_LINES:,} lines of about 80 bytes; its log is read through a real sshd and landed, in
+turns, the fastest of some rounds; curl reads the same API on the host and throws it away. All of it shares one machine: the engine,
+`docker system dial-stdio`, sshd and the reader, where curl alone has the machine for itself and the engine. Where the engine is given
+only {_FEW_CORES} of a core, it is the ceiling, as on a host of its own. Eight streams are eight containers of one engine, with an eighth of
+the lines each."""
+
+
+def run(directory: Path) -> CaseResult:
+    """Measure all of it: about three minutes."""
+    rows: list[list[str]] = []
+    with EngineHost(directory) as host:
+        host.write("one", lines=_LINES)
+        one = _measure(host, ["one"], _LINES, ("curl", "iris-land", "ssh", "asyncssh"), rounds=2)
+        rows += [_row(way, "all", 1, _LINES, figures) for way, figures in one.items()]
+        host.remove("one")
+        part = _LINES // 8
+        names = [f"part-{number}" for number in range(8)]
+        host.write(*names, lines=part)
+        eight = _measure(host, names, part, ("curl", "iris-land", "ssh", "asyncssh"), rounds=1)
+        rows += [_row(way, "all", 8, _LINES, figures) for way, figures in eight.items()]
+        host.write("few", lines=_FABRIC_LINES)
+        rows.append(_row("fabric", "all", 1, _FABRIC_LINES, host.by("fabric", "few", lines=_FABRIC_LINES)))
+        half = _LINES // 2
+        host.write("half", lines=half)
+        with host.engine_held_to(_FEW_CORES):
+            held = _measure(host, ["half"], half, ("curl", "iris-land", "ssh"), rounds=2)
+        rows += [_row(way, str(_FEW_CORES), 1, half, figures) for way, figures in held.items()]
+    whole, over_ssh, at_ceiling = (
+        one["curl"].seconds / one["iris-land"].seconds,
+        one["ssh"].seconds / one["iris-land"].seconds,
+        held["curl"].seconds / held["iris-land"].seconds,
+    )
+    return CaseResult(
+        title="A container at full speed, and eight",
+        text=_TEXT,
+        tables=[
+            Table(
+                [
+                    "way",
+                    "engine's cores",
+                    "streams",
+                    "lines/s",
+                    "reader's CPU, µs per line",
+                    "peak memory, MB",
+                    "last / first to end",
+                ],
+                rows,
+            )
+        ],
+        targets=[
+            Target(
+                "one container at full speed: at least 0.95 of curl's rate on the host itself (engine, sshd and iris on one machine)",
+                f"{whole:.2f}",
+                whole >= 0.95,
+            ),
+            Target(
+                f"the same with the engine held to {_FEW_CORES} of a core, so that it is the ceiling",
+                f"{at_ceiling:.2f}",
+                at_ceiling >= 0.95,
+            ),
+            Target(
+                "one container at full speed: at least 1.3 times `ssh host docker logs --timestamps > file`",
+                f"{over_ssh:.2f}",
+                over_ssh >= 1.3,
+            ),
+        ],
+        ratios={
+            "container-iris-over-curl": whole,
+            "container-iris-over-curl-engine-held": at_ceiling,
+            "container-iris-over-ssh": over_ssh,
+            "container-iris-over-ssh-8": eight["ssh"].seconds / eight["iris-land"].seconds,
+        },
+    )
+
+
+def landing_over_curl(directory: Path, lines: int, *, rounds: int, engine_cores: float) -> float:
+    """At what part of curl's rate iris lands a log, with the engine held to so many cores."""
+    with EngineHost(directory) as host:
+        host.write("one", lines=lines)
+        with host.engine_held_to(engine_cores):
+            figures = _measure(host, ["one"], lines, ("curl", "iris-land"), rounds=rounds)
+    return figures["curl"].seconds / figures["iris-land"].seconds
+
+
+def _measure(
+    host: EngineHost, containers: list[str], lines: int, ways: tuple[str, ...], *, rounds: int
+) -> dict[str, BulkFigures]:
+    def run_one(way: str) -> BulkFigures:
+        return host.by_curl(*containers) if way == "curl" else host.by(way, *containers, lines=lines)
+
+    return in_turns(ways, rounds, run_one)
+
+
+def _row(way: str, cores: str, streams: int, lines: int, figures: BulkFigures) -> list[str]:
+    is_curl = way == "curl"
+    return [
+        _NAMES[way],
+        cores,
+        str(streams),
+        f"{lines / figures.seconds:,.0f}",
+        "" if is_curl else f"{figures.cpu_seconds / lines * 1e6:.2f}",
+        "" if is_curl else f"{figures.peak_mb:.0f}",
+        f"{figures.ends[-1] / figures.ends[0]:.2f}" if streams > 1 and not is_curl else "",
+    ]
