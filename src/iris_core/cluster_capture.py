@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("iris.logs")
 
+_MOST_TOLD: Final = 100  # of the sources that could not be drained
 _GONE_SECONDS: Final = 5.0  # for the last lines of a host that is no longer listed
 
 
@@ -96,17 +97,29 @@ class ClusterCapture:
         self._retired: list[_HostCapture] = []  # of these
         self._refused: dict[str, str] = {}  # whose file cannot be opened at present, and why
         self._told: set[str] = set()  # whose file could not be opened at some time
+        self._not_freed_at: int | None = None  # how many sources had finished; None: look
         self._not_drained: list[str] = []
+        self._more_not_drained = 0  # of a cluster with many preemptions there are more and more
 
     @property
     def problems(self) -> list[str]:
         """What is not landed, for people."""
-        return [*(f"{name}: {reason}" for name, reason in self._refused.items()), *self._not_drained]
+        untold = self._more_not_drained
+        more = [f"and {untold} more that were not drained: see their events"] if untold else []
+        return [*(f"{name}: {reason}" for name, reason in self._refused.items()), *self._not_drained, *more]
 
     @property
     def freed(self) -> bool:
-        """Whether a host or a container that is another one now has been taken leave of, so that the same answer can be adopted again."""
-        return any(not one.slots for one in self._retired) or any(one.came_back for one in self._hosts.values())
+        """Whether a host or a container that is another one now has been taken leave of, so that the same answer can be adopted again.
+
+        Asked whenever anything happens, so it must not look at every host unless a source has finished since.
+        """
+        if self._not_freed_at == self.pump.finished:
+            return False
+        freed = any(not one.slots for one in self._retired) or any(one.came_back for one in self._hosts.values())
+        if not freed:
+            self._not_freed_at = self.pump.finished
+        return freed
 
     def adopt(self, slices: Iterable[Slice], controller: ControllerVm | None) -> None:
         """Begin and retire sources as one answer of the inventory says."""
@@ -170,6 +183,7 @@ class ClusterCapture:
         if one.retired:
             return
         one.names = names
+        self._not_freed_at = None
         for name in [name for name, slot in one.others.items() if slot.done]:
             del one.others[name]
         self.pump.drain([slot for name, slot in one.others.items() if name not in names], _GONE_SECONDS)
@@ -194,6 +208,7 @@ class ClusterCapture:
         if not one.retired:
             one.retired = True
             self._retired.append(one)
+            self._not_freed_at = None
             if one.main is not None and not one.main.done:
                 details: dict[str, object] = {"instance": one.host.instance_id, "reason": one.lost or GONE}
                 self.pump.tell(one.main, LogEventKind.HOST_GONE, details)
@@ -207,7 +222,10 @@ class ClusterCapture:
 
     def _hear(self, event: LogEvent) -> None:
         if event.kind is LogEventKind.NOT_DRAINED:
-            self._not_drained.append(str(event))
+            if len(self._not_drained) < _MOST_TOLD:
+                self._not_drained.append(str(event))
+            else:
+                self._more_not_drained += 1
         if self._on_event is not None:
             try:
                 self._on_event(event)

@@ -105,6 +105,7 @@ class LogPump:
     Attributes:
         wake: set when there is something for `step` to do.
         slots: the sources that are not done.
+        finished: how many are.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class LogPump:
     ) -> None:
         self.wake = threading.Event()
         self.slots: list[CaptureSlot] = []
+        self.finished = 0
         self._shell = shell
         self._clock = clock
         self._on_event = on_event
@@ -274,6 +276,7 @@ class LogPump:
         if slot.done:
             return
         slot.done = True
+        self.finished += 1
         slot.inbox.close()
         slot.pending.clear()
         slot.landing.close()

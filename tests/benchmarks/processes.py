@@ -62,6 +62,11 @@ def peak_rss_mb(pid: int | str = "self") -> float:
     return 0.0
 
 
+def memory_mb() -> float:
+    """Resident memory of this process, in MB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def usage(pid: int) -> Usage:
     """What a process and its descendants use now."""
     rss = pss = threads = descriptors = 0

@@ -343,3 +343,19 @@ def test_a_directory_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> N
     with pytest.raises(LogFileError, match="file"):
         rig.begin()
     assert rig.shell.started == []
+
+
+def test_a_day_of_preemptions_does_not_end_in_an_endless_warning(rig: ClusterRig) -> None:
+    """Of the hosts that could not be drained a hundred are named, and the others counted."""
+    many = make_slice("many", hosts=120)
+    for host in many.hosts:
+        rig.shell.break_host(host.name)
+    rig.adopt(many)
+    rig.settle()
+    rig.adopt()
+    rig.settle(10)
+    assert len(rig.capture.problems) == 101
+    assert rig.capture.problems[-1].startswith("and 20 more")
+    assert rig.freed()
+    rig.adopt()
+    assert not rig.freed()
