@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from dependency_injector import containers, providers
 
 from iris_core.cluster_manager import ClusterManager
-from iris_core.config import ClusterConfig, GcpConfig
+from iris_core.config import ClusterConfig, GcpConfig, Route
 from iris_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from iris_adapters.controller.local_controller import LocalController
     from iris_adapters.gcloud.command import GcloudCommand
     from iris_adapters.gcloud.host_keys import ReportedHostKeys
+    from iris_adapters.gcloud.iap import IapRoute
     from iris_adapters.gcloud.inventory import GcloudInventory
+    from iris_adapters.gcloud.os_login import OsLogin
     from iris_adapters.local.inventory import LocalInventory
     from iris_adapters.local.shell import LocalShell
     from iris_adapters.ssh import FabricShell, KeyPair
@@ -84,19 +86,38 @@ def _key_pair(config: ClusterConfig) -> KeyPair:
     return KeyPair(_gcp(config).ssh.key_file)
 
 
+def _os_login(config: ClusterConfig, gcloud: GcloudCommand, clock: Clock, key_pair: KeyPair) -> OsLogin | None:
+    ssh = _gcp(config).ssh
+    if not ssh.oslogin:
+        return None
+    from iris_adapters.gcloud.os_login import OsLogin
+
+    return OsLogin(gcloud, clock, key_pair.public_key, ssh.user)
+
+
+def _iap_route(config: ClusterConfig, reported_host_keys: ReportedHostKeys) -> IapRoute | None:
+    gcp = _gcp(config)
+    if gcp.ssh.route is not Route.IAP:
+        return None
+    from iris_adapters.gcloud.iap import IapRoute
+
+    return IapRoute(gcp.project_id, reported_host_keys.name_of_vm)
+
+
 def _gcloud_inventory(
     config: ClusterConfig, gcloud: GcloudCommand, clock: Clock, key_pair: KeyPair
 ) -> Iterator[GcloudInventory]:
     from iris_adapters.gcloud.inventory import GcloudInventory
     from iris_adapters.gcloud.owner import OwnerLookup
 
+    ssh = _gcp(config).ssh
     inventory = GcloudInventory(
         config,
         gcloud,
         clock,
         owner=OwnerLookup(config.owner, gcloud, partial(_local_user, "owner")),
         ssh_public_key=key_pair.public_key,
-        ssh_user=_gcp(config).ssh.user or _local_user("gcp.ssh.user"),
+        ssh_user=ssh.user or ("" if ssh.oslogin else _local_user("gcp.ssh.user")),
     )
     yield inventory
     inventory.close()
@@ -110,11 +131,15 @@ def _local_user(key_path: str) -> str:
 
 
 def _fabric_shell(
-    config: ClusterConfig, clock: Clock, reported_host_keys: Callable[[Host], Sequence[str]]
+    config: ClusterConfig,
+    clock: Clock,
+    reported_host_keys: Callable[[Host], Sequence[str]],
+    os_login: OsLogin | None,
+    iap_route: IapRoute | None,
 ) -> Iterator[FabricShell]:
     from iris_adapters.ssh import FabricShell
 
-    shell = FabricShell(_gcp(config).ssh, clock, reported_host_keys)
+    shell = FabricShell(_gcp(config).ssh, clock, reported_host_keys, login=os_login, proxy_route=iap_route)
     yield shell
     shell.close()
 
@@ -165,7 +190,11 @@ class IrisContainer(containers.DeclarativeContainer):
         config.provided.mode, gcp=gcp_inventory, local=local_inventory
     )
 
-    gcp_shell: providers.Provider[RemoteShell] = providers.Resource(_fabric_shell, config, clock, reported_host_keys)
+    os_login = providers.Singleton(_os_login, config, gcloud, clock, key_pair)
+    iap_route = providers.Singleton(_iap_route, config, reported_host_keys)
+    gcp_shell: providers.Provider[RemoteShell] = providers.Resource(
+        _fabric_shell, config, clock, reported_host_keys, os_login, iap_route
+    )
     local_shell: providers.Provider[RemoteShell] = providers.Resource(_local_shell, clock)
     shell: providers.Provider[RemoteShell] = providers.Selector(config.provided.mode, gcp=gcp_shell, local=local_shell)
 

@@ -64,10 +64,11 @@ class Mode(StrEnum):
 
 
 class Route(StrEnum):
-    """Which of a VM's addresses iris connects to."""
+    """The way to a VM."""
 
     EXTERNAL = "external"
     INTERNAL = "internal"
+    IAP = "iap"
 
 
 class HostKeyPolicy(StrEnum):
@@ -129,10 +130,13 @@ class SshConfig:
     """How hosts are reached.
 
     Attributes:
-        user: the login name. None: the local user's, as gcloud does it.
+        user: the login name. None: the local user's, as gcloud does it; with `oslogin`, the profile's own.
         key_file: the private key. None: `~/.ssh/google_compute_engine`, gcloud's own, made by ssh-keygen if it is missing.
         port: sshd's port on the hosts.
-        route: which address to connect to.
+        route: `external` or `internal`: which address to connect to. `iap`: through Google's Identity-Aware Proxy, by one
+            `gcloud compute start-iap-tunnel` for each connection; for VMs without external address, from outside their network.
+        most_iap_tunnels: how many such gclouds there may be. Each costs about 100 MB, so the default is 5 GB.
+        oslogin: whether the hosts let in whom OS Login says, not whom their metadata say. VMs that iris creates then use it.
         connect_timeout_seconds: for one connection, from TCP to authenticated. A VM that boots drops packets: do not wait long.
         most_connects: how many connections may be being made at the same time. 32 took 9 to 12 s for 1,000 hosts.
         dead_peer_seconds: how long a peer may owe an answer before the connection counts as lost.
@@ -147,6 +151,8 @@ class SshConfig:
     key_file: str | None = None
     port: int = 22
     route: Route = Route.EXTERNAL
+    most_iap_tunnels: int = 50
+    oslogin: bool = False
     connect_timeout_seconds: float = 15.0
     most_connects: int = 32
     dead_peer_seconds: float = 10.0
@@ -156,6 +162,7 @@ class SshConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be right."""
         check_port(self.port, "gcp.ssh.port")
+        check_positive(self.most_iap_tunnels, "gcp.ssh.most_iap_tunnels")
         check_positive(self.connect_timeout_seconds, "gcp.ssh.connect_timeout_seconds")
         check_positive(self.most_connects, "gcp.ssh.most_connects")
         check_positive(self.dead_peer_seconds, "gcp.ssh.dead_peer_seconds")

@@ -1,4 +1,4 @@
-"""The HTTP server in front of a `Cloud`: Compute v1 and TPU v2 on one loopback port."""
+"""The HTTP server in front of a `Cloud`: Compute v1, TPU v2 and OS Login v1 on one loopback port."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from tests.lab.compute import ComputeInstances
 from tests.lab.compute_catalog import ComputeCatalog
 from tests.lab.http_shapes import ApiError, Request, Router
+from tests.lab.os_login import OsLoginUsers
 from tests.lab.queued import QueuedResources
 from tests.lab.tpu import TpuNodes
 
@@ -39,6 +40,7 @@ class ApiServer:
         ComputeCatalog(cloud, self._router)
         ComputeInstances(cloud, self._router)
         self.queue = QueuedResources(cloud, self._router, TpuNodes(cloud, self._router))
+        OsLoginUsers(cloud, self._router)
         handler = type("Handler", (_Handler,), {"api": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True

@@ -12,6 +12,7 @@ from tests.lab.faults import Faults
 from tests.lab.http_shapes import ApiError, Json, Request
 from tests.lab.machines import Kind, Machines, NoMachines, Record, host_count
 from tests.lab.operations import Operation, Operations
+from tests.lab.os_login import OsLoginProfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +46,7 @@ class Cloud:
         operations: what is going on.
         requests: every call so far, in order; polls of operations included.
         project_metadata: the project's own, ssh-keys among them.
+        os_login: the profile of the account that gcloud acts for.
         creation_seconds: as above; may be changed at any time.
         base_url: of the server in front, without a slash at the end.
     """
@@ -56,6 +58,7 @@ class Cloud:
         self.operations = Operations()
         self.requests: list[Request] = []
         self.project_metadata: dict[str, str] = {}
+        self.os_login = OsLoginProfile()
         self.base_url = "http://127.0.0.1"
         self._has_machines = machines is not None
         self._records: dict[tuple[str, str, str, str], Record] = {}

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tests.lab.cloud import PROJECT, ZONE
+from tests.lab.os_login import ACCOUNT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,7 @@ def gcloud_environment(api_url: str, home: Path) -> dict[str, str]:
         **kept,
         "HOME": str(home),
         "CLOUDSDK_CONFIG": str(config),
+        "CLOUDSDK_CORE_ACCOUNT": ACCOUNT,
         "CLOUDSDK_CORE_PROJECT": PROJECT,
         "CLOUDSDK_COMPUTE_ZONE": ZONE,
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{api_url}/compute/v1/",

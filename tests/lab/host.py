@@ -23,6 +23,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _INIT = Path(__file__).with_name("host_init.sh")
 _UNSHARE = ("unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc", "--propagation=private")
+_ACCOUNT_FILES = ("passwd", "shadow")
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 _SSHD_CONFIG = """\
 ListenAddress {address}:{port}
@@ -70,6 +71,11 @@ class Host:
         key_file = disk / "etc" / "host_key"
         if not key_file.exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key_file], check=True)
+        for file in _ACCOUNT_FILES:
+            copy = disk / "etc" / file
+            if not copy.exists():
+                copy.write_bytes(Path("/etc", file).read_bytes())
+                copy.chmod(0o644 if file == "passwd" else 0o600)
         config = _SSHD_CONFIG.format(address=address, port=port, disk=disk)
         (disk / "etc" / "sshd_config").write_text(config, encoding="utf-8")
 
@@ -99,6 +105,7 @@ class Host:
             if file.name not in by_user:
                 file.unlink()
         for user, lines in by_user.items():
+            self._add_account(user)
             (keys / user).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def boot(self, startup_script: str = "") -> None:
@@ -206,6 +213,14 @@ class Host:
     def configure_engine(self, settings: Mapping[str, object]) -> None:
         """Write the engine's daemon.json (`{"live-restore": True}`); it holds from the next start of the engine on."""
         (self._disk / "etc" / "daemon.json").write_text(json.dumps(settings), encoding="utf-8")
+
+    def _add_account(self, user: str) -> None:
+        """Let there be one of this name, as Google's guest agent does. It is another name of root: the disk is for root only."""
+        passwd, shadow = (self._disk / "etc" / file for file in _ACCOUNT_FILES)
+        if not any(line.startswith(f"{user}:") for line in passwd.read_text(encoding="utf-8").splitlines()):
+            for file, line in ((passwd, f"{user}:x:0:0::/root:/bin/sh\n"), (shadow, f"{user}:*:19000:0:99999:7:::\n")):
+                with file.open("a", encoding="utf-8") as appended:
+                    appended.write(line)
 
     def _find_init(self, rack: int) -> bool:
         """Whether `unshare` has started the first process, which has gone on to be the script's shell."""

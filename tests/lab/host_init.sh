@@ -13,9 +13,9 @@ mkdir -p "$disk/etc" "$disk/root" "$disk/docker"
 { cat /etc/hosts; echo "127.0.0.1 $name"; } >"$disk/etc/hosts"
 mount --bind "$disk/etc/hosts" /etc/hosts
 # sshd refuses root where its password is locked with '!', even with a key.
-sed 's/^root:!/root:*/' /etc/shadow >"$disk/etc/shadow"
-chmod 600 "$disk/etc/shadow"
+sed -i 's/^root:!/root:*/' "$disk/etc/shadow"
 mount --bind "$disk/etc/shadow" /etc/shadow
+mount --bind "$disk/etc/passwd" /etc/passwd
 # sudo looks in /usr/local/bin first: no other Docker client shall be there.
 [ ! -e /usr/local/bin/docker ] || mount --bind /usr/bin/docker /usr/local/bin/docker
 mount -t tmpfs -o mode=755 tmpfs /run

@@ -26,10 +26,12 @@ class HostMachines:
 
     Attributes:
         project_metadata: reads the project's metadata, whose ssh-keys log in to every host; the cloud's, given later.
+        os_login_keys: reads the keys of the account's OS Login profile, which log in to hosts that use it; likewise.
     """
 
     def __init__(self, directory: Path, cgroup: str, *, ssh_port: int = 22) -> None:
         self.project_metadata: Callable[[], Mapping[str, str]] = dict
+        self.os_login_keys: Callable[[], list[str]] = list
         self._directory = directory
         self._cgroup = cgroup
         self._ssh_port = ssh_port
@@ -90,7 +92,10 @@ class HostMachines:
 
     def _authorize(self, record: Record, hosts: Sequence[Host]) -> None:
         keys = record.metadata.get("ssh-keys", "").splitlines()
-        if record.metadata.get("block-project-ssh-keys", "").upper() != "TRUE":
+        own, projects = record.metadata.get("enable-oslogin"), self.project_metadata().get("enable-oslogin", "")
+        if (projects if own is None else own).upper() == "TRUE":  # then nobody looks at the metadata's keys
+            keys = self.os_login_keys()
+        elif record.metadata.get("block-project-ssh-keys", "").upper() != "TRUE":
             keys += self.project_metadata().get("ssh-keys", "").splitlines()
         for host in hosts:
             host.authorize(keys)

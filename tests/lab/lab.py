@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from tests.lab.gcloud_api import GcloudApi
 from tests.lab.host_machines import HostMachines
+from tests.lab.iap import IapRefusalError
+from tests.lab.machines import Kind
 from tests.lab.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.lab.host import Host
+    from tests.lab.iap import IapTarget
 
 _LABS = itertools.count()
 
@@ -40,6 +43,7 @@ class Lab(GcloudApi):
         self._watchdog = Watchdog(self.directory, self.cgroup)
         self._machines = HostMachines(self.directory / "hosts", self.cgroup, ssh_port=ssh_port)
         self._machines.project_metadata = lambda: self.cloud.project_metadata
+        self._machines.os_login_keys = lambda: self.cloud.os_login.ssh_keys
         super().__init__(self.directory, self._machines)
 
     def hosts(self, name: str) -> Sequence[Host]:
@@ -57,6 +61,19 @@ class Lab(GcloudApi):
             KeyError: there is no such resource.
         """
         return self.hosts(name)[0]
+
+    def iap_address(self, target: IapTarget) -> tuple[str, int]:
+        """Where a tunnel through IAP leads: to the host that has the name, in the project and zone that it is in.
+
+        Raises:
+            IapRefusalError: there is none.
+        """
+        for kind in (Kind.INSTANCE, Kind.NODE):
+            for record in self.cloud.list(kind, target.zone, target.project):
+                for host in self._machines.hosts(record):
+                    if host.name == target.instance:
+                        return host.address, target.port
+        raise IapRefusalError(4047, "Failed to lookup instance")
 
     def ssh_key(self) -> Path:
         """A private key that every host lets `root` in with: gcloud's own, put into the project's metadata."""

@@ -1,4 +1,4 @@
-"""The only place that starts gcloud."""
+"""How gcloud is started. A tunnel through IAP is started by the SSH adapter instead, with what `iap.py` says."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _logger = logging.getLogger("iris.cluster")
 
 # Nothing may wait for an answer, hide the output that is parsed, enable an API (and its bill) by itself, or leave a log file for
 # each of the thousands of calls of a long run.
-_ENVIRONMENT: Final = {
+GCLOUD_ENVIRONMENT: Final = {
     "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
     "CLOUDSDK_CORE_SHOULD_PROMPT_TO_ENABLE_API": "false",
     "CLOUDSDK_CORE_USER_OUTPUT_ENABLED": "true",
@@ -223,7 +223,7 @@ class GcloudCommand:
         return process.returncode, _text(stdout), _text(stderr)
 
     def _start(self, command: Sequence[str], *, changes: bool) -> subprocess.Popen[bytes]:
-        environment = {**(os.environ if self._environment is None else self._environment), **_ENVIRONMENT}
+        environment = {**(os.environ if self._environment is None else self._environment), **GCLOUD_ENVIRONMENT}
         with self._places:  # so that `close` sees every process
             if self._closed.is_set():
                 raise _closed_error(command)

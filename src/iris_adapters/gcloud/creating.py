@@ -37,7 +37,7 @@ class ClusterMaker:
         gcloud: runs the commands.
         clock: for names and expiries.
         owner: whose the resources are.
-        ssh_public_key: the public key, one OpenSSH line, that new hosts are to accept.
+        ssh_public_key: the public key, one OpenSSH line, that new hosts are to accept; with OS Login they ask Google instead.
         ssh_user: for which user.
         pause: waits for so many seconds, and raises when the inventory is closed.
     """
@@ -148,11 +148,12 @@ class ClusterMaker:
     def _metadata_files(
         self, container_name: str, container: ContainerConfig, metadata: Mapping[str, str]
     ) -> Iterator[Mapping[str, Path]]:
-        values = {
-            **metadata,
-            "ssh-keys": f"{self._ssh_user}:{self._ssh_public_key().strip()}\n",
-            "startup-script": startup_script(container_name, container),
-        }
+        login = (
+            {"enable-oslogin": "TRUE"}
+            if self._gcp.ssh.oslogin
+            else {"ssh-keys": f"{self._ssh_user}:{self._ssh_public_key().strip()}\n"}
+        )
+        values = {**metadata, **login, "startup-script": startup_script(container_name, container)}
         with tempfile.TemporaryDirectory(prefix="iris-") as directory:
             files = {key: Path(directory) / key for key in values}
             for key, value in values.items():

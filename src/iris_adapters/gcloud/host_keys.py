@@ -1,4 +1,4 @@
-"""Which SSH host keys a host has, by Google's word.
+"""Which SSH host keys a host has, and what its VM is called, by Google's word.
 
 A host's guest agent writes its keys into its guest attributes at boot, from where Google's API hands them out: the only way to know
 a host's key without having to trust the network. https://cloud.google.com/compute/docs/metadata/manage-guest-attributes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from iris_core.ports.clock import Clock
 
 _NAMESPACE: Final = "hostkeys"
+_NAME_KEY: Final = "hostname"
 _KEY_TYPE: Final = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
@@ -35,6 +36,7 @@ class _Instance:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     keys: Mapping[int, Sequence[str]] = field(default_factory=dict)  # by worker index; a controller is worker 0
+    names: Mapping[int, str] = field(default_factory=dict)  # likewise
     asked_at: float | None = None
 
 
@@ -61,18 +63,40 @@ class ReportedHostKeys:
         Raises:
             InventoryError: Google could not be asked.
         """
-        with self._lock:
-            instance = self._instances.setdefault(f"{host.zone}/{host.instance_id}/{host.slice_name}", _Instance())
-        index = host.worker_index or 0
+        instance, index = self._instance(host)
         with instance.lock:
-            now = self._clock.monotonic()
-            is_due = instance.asked_at is None or now - instance.asked_at >= _ASK_AGAIN_SECONDS
-            if index not in instance.keys and is_due:
-                instance.keys = {**instance.keys, **self._ask(host)}
-                instance.asked_at = self._clock.monotonic()
+            if index not in instance.keys:
+                self._ask_if_due(instance, host)
             return instance.keys.get(index, ())
 
-    def _ask(self, host: Host) -> Mapping[int, Sequence[str]]:
+    def name_of_vm(self, host: Host) -> str | None:
+        """What the VM is called that the host of a slice is (`t1v-n-…-w-0`), as it reports it; None: it has not (yet).
+
+        The same call to Google tells it as tells the keys.
+
+        Raises:
+            InventoryError: Google could not be asked.
+        """
+        instance, index = self._instance(host)
+        with instance.lock:
+            if index not in instance.names:
+                self._ask_if_due(instance, host)
+            return instance.names.get(index)
+
+    def _instance(self, host: Host) -> tuple[_Instance, int]:
+        with self._lock:
+            instance = self._instances.setdefault(f"{host.zone}/{host.instance_id}/{host.slice_name}", _Instance())
+        return instance, host.worker_index or 0
+
+    def _ask_if_due(self, instance: _Instance, host: Host) -> None:
+        now = self._clock.monotonic()
+        if instance.asked_at is None or now - instance.asked_at >= _ASK_AGAIN_SECONDS:
+            keys, names = self._ask(host)
+            instance.keys = {**instance.keys, **keys}
+            instance.names = {**instance.names, **names}
+            instance.asked_at = self._clock.monotonic()
+
+    def _ask(self, host: Host) -> tuple[Mapping[int, Sequence[str]], Mapping[int, str]]:
         kind = ("instances",) if host.slice_name is None else ("tpus", "tpu-vm")
         name = host.slice_name or host.name
         command = [
@@ -82,18 +106,22 @@ class ReportedHostKeys:
         try:
             entries = parse_objects(self._gcloud.run(command), f"the guest attributes of {name}")
         except ResourceNotFoundError:
-            return {}
+            return {}, {}
         except InvalidRequestError as error:
             if "guest attributes" in error.detail.lower():  # they are switched off: "endpoint access is disabled"
-                return {}
+                return {}, {}
             raise
         keys: dict[int, list[str]] = {}
+        names: dict[int, str] = {}
         for entry in entries:
             index = _worker_index(entry)
-            line = _key_line(entry)
-            if line is not None and index is not None:
+            if index is None:
+                continue
+            if (line := _key_line(entry)) is not None:
                 keys.setdefault(index, []).append(line)
-        return keys
+            elif (called := _vm_name(entry)) is not None:
+                names[index] = called
+        return keys, names
 
 
 def _worker_index(entry: JsonObject) -> int | None:
@@ -109,3 +137,11 @@ def _key_line(entry: JsonObject) -> str | None:
         return None
     value = value.strip()
     return f"{kind} {value}" if _KEY_TYPE.fullmatch(kind) and _BASE64.fullmatch(value) else None
+
+
+def _vm_name(entry: JsonObject) -> str | None:
+    """The VM's name, None if the entry is something else; gcloud itself reads it there for its tunnels (seen in SDK 528)."""
+    value = entry.get("value")
+    if entry.get("namespace") != _NAMESPACE or entry.get("key") != _NAME_KEY or not isinstance(value, str):
+        return None
+    return value.strip() or None

@@ -275,7 +275,7 @@ def _worker_endpoints(payload: JsonObject, what: str) -> list[JsonObject]:
 
 def _endpoint_address(endpoint: JsonObject, route: Route, what: str, index: int) -> str:
     key = f"networkEndpoints[{index}]"
-    if route is Route.INTERNAL:
+    if route is not Route.EXTERNAL:  # through IAP, too, it is the internal address that is reached
         return _address(endpoint, "ipAddress", what, key)
     access = as_object(endpoint.get("accessConfig") or {}, what, f"{key}.accessConfig")
     return _address(access, "externalIp", what, f"{key}.accessConfig")
@@ -285,7 +285,7 @@ def _instance_address(interfaces: list[object], route: Route, what: str) -> str:
     if not interfaces:
         return ""
     first = as_object(interfaces[0], what, "networkInterfaces[0]")
-    if route is Route.INTERNAL:
+    if route is not Route.EXTERNAL:
         return _address(first, "networkIP", what, "networkInterfaces[0]")
     configs = list_at(first, "accessConfigs", what)
     if not configs:

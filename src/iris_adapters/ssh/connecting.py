@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fabric import Config, Connection
 from paramiko.client import MissingHostKeyPolicy
-from paramiko.ssh_exception import BadHostKeyException, SSHException
+from paramiko.ssh_exception import AuthenticationException, BadHostKeyException, SSHException
 
-from iris_adapters.ssh.dial import dial, through_command
-from iris_adapters.ssh.errors import Stage, described, ours
+from iris_adapters.ssh.dial import dial
+from iris_adapters.ssh.errors import Stage, described, login_failed, no_address, ours, proxy_failed, refused
+from iris_adapters.ssh.proxy import Proxy, shell_argv
 from iris_adapters.ssh.transport import IrisTransport
-from iris_core.errors import AuthenticationFailedError, ConfigError, HostKeyError, HostUnreachableError
+from iris_core.errors import (
+    AuthenticationFailedError,
+    ConfigError,
+    HostKeyError,
+    HostUnreachableError,
+    InventoryError,
+    RemoteShellError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     from iris_adapters.ssh.attempt import Attempt
     from iris_adapters.ssh.host_keys import HostKeys
     from iris_adapters.ssh.keys import KeyPair
+    from iris_adapters.ssh.proxy import ProxyRoute
     from iris_adapters.ssh.reactor import Reactor
     from iris_core.config import SshConfig
     from iris_core.model import Host
@@ -40,6 +49,8 @@ class Connector:
         key_pair: what to log in with, before ssh-agent's keys.
         host_keys: whom to believe.
         reactor: reads the connections once they are logged in.
+        login: sees to it that hosts will let us in, and says as whom. None: the config's user.
+        proxy_route: the program that leads to hosts, whatever `~/.ssh/config` says. None: there is none.
         ssh_config_file: read instead of `~/.ssh/config` and `/etc/ssh/ssh_config`.
     """
 
@@ -49,12 +60,18 @@ class Connector:
         key_pair: KeyPair,
         host_keys: HostKeys,
         reactor: Reactor,
+        *,
+        login: Callable[[], str] | None = None,
+        proxy_route: ProxyRoute | None = None,
         ssh_config_file: Path | None = None,
     ) -> None:
         self._config = config
         self._key_pair = key_pair
         self._host_keys = host_keys
         self._reactor = reactor
+        self._login = login
+        self._proxy_route = proxy_route
+        self._proxies_left = threading.BoundedSemaphore(config.most_iap_tunnels)
         self._ssh_config_file = ssh_config_file
         self._fabric: Config | None = None
         self._fabric_lock = threading.Lock()
@@ -70,38 +87,41 @@ class Connector:
         Raises:
             HostUnreachableError, AuthenticationFailedError, HostKeyError: see `RemoteShell.run`.
         """
+        proxies: list[Proxy] = []
         try:
-            transport = self._connect(host, attempt, ended)
+            transport = self._connect(host, attempt, ended, proxies)
         except Exception as error:
             ended_early, expired = attempt.ended, attempt.expired
             attempt.end()
+            if ended_early and not expired:
+                raise HostUnreachableError(f"{described(host)}: connecting was given up", host=host.name) from error
+            if isinstance(error, BadHostKeyException):
+                raise self._host_keys.changed(host, error.key) from error
+            if proxies and not isinstance(error, AuthenticationException | RemoteShellError):
+                raise self._explained(host, proxies[0], attempt if expired else None) from error
             if expired:
                 raise HostUnreachableError(
                     f"{described(host)} did not let us in within {attempt.seconds:g} s: is it booting, or overloaded?",
                     host=host.name,
                 ) from error
-            if ended_early:
-                raise HostUnreachableError(f"{described(host)}: connecting was given up", host=host.name) from error
-            if isinstance(error, BadHostKeyException):
-                raise self._host_keys.changed(host, error.key) from error
             raise ours(error, host, Stage.CONNECTING) from error
         attempt.succeed()
         return transport
 
-    def _connect(self, host: Host, attempt: Attempt, ended: Callable[[], None]) -> IrisTransport:
-        if not host.address:
-            raise HostUnreachableError(f"{host.name} has no address yet: wait until it is ready", host=host.name)
+    def _connect(self, host: Host, attempt: Attempt, ended: Callable[[], None], proxies: list[Proxy]) -> IrisTransport:
         config = self._config
+        if not host.address:
+            raise no_address(host, config.route)
         connection = HostConnection(
             host.address,
-            user=config.user,
+            user=config.user if self._login is None else self._logged_in(host, attempt, self._login),
             port=config.port if config.port != _SSH_PORT else None,  # None: what ~/.ssh/config says
             config=self._fabric_config(),
             forward_agent=False,
             connect_timeout=math.ceil(attempt.seconds) + 1,  # the attempt's own end comes first
         )
         attempt.guard(connection.client.close)  # ssh-agent's socket
-        self._route(connection, host, attempt)
+        self._route(connection, host, attempt, proxies)
         with attempt.paused():
             known = self._host_keys.of(host)
         for key in known:
@@ -121,6 +141,8 @@ class Connector:
         )
         try:
             connection.open()
+        except AuthenticationException as error:
+            raise refused(error, host, connection.user, self._key_pair.path, oslogin=config.oslogin) from error
         except SSHException as error:
             if private_key is None and type(error) is SSHException and "No authentication methods" in str(error):
                 raise AuthenticationFailedError(
@@ -134,26 +156,61 @@ class Connector:
             raise TypeError(f"Fabric made a {type(transport).__name__}")
         return transport
 
-    def _route(self, connection: Connection, host: Host, attempt: Attempt) -> None:
+    def _route(self, connection: Connection, host: Host, attempt: Attempt, proxies: list[Proxy]) -> None:
         """Dial the connection's first hop; the hops after it go through the one before."""
-        gateway = connection.gateway
+        gateway = None if self._proxy_route is not None else connection.gateway
         if isinstance(gateway, Connection):
             gateway.client.load_system_host_keys()
             gateway.client.set_missing_host_key_policy(_Refuse(host))
             gateway.connect_timeout = connection.connect_timeout
             attempt.guard(gateway.client.close)
-            self._route(gateway, host, attempt)
+            self._route(gateway, host, attempt, proxies)
             gateway.connect_kwargs = self._connect_kwargs(
                 gateway, partial(IrisTransport, is_gateway=True), attempt, name=f"iris-ssh-gateway-{host.name}"
             )
-        else:
-            sock = (
-                through_command(gateway, attempt)
-                if isinstance(gateway, str)
-                else dial(connection.host, connection.port, attempt, self._config.dead_peer_seconds)
+            return
+        if self._proxy_route is not None:
+            proxies.append(self._through(self._proxy_route, host, connection.port, attempt))
+        elif isinstance(gateway, str):
+            proxies.append(Proxy(shell_argv(gateway), attempt))
+        sock = (
+            proxies[-1].sock
+            if proxies
+            else dial(connection.host, connection.port, attempt, self._config.dead_peer_seconds)
+        )
+        connection.gateway = False  # there is a socket already
+        connection.connect_kwargs = {**connection.connect_kwargs, "sock": sock}
+
+    def _through(self, route: ProxyRoute, host: Host, port: int, attempt: Attempt) -> Proxy:
+        with attempt.paused():
+            argv = route.argv(host, port)
+        if not self._proxies_left.acquire(blocking=False):
+            raise HostUnreachableError(
+                f"{described(host)}: {self._config.most_iap_tunnels} tunnels are open already, and each is a gcloud of about 100 MB. "
+                "Raise gcp.ssh.most_iap_tunnels if there is the memory for more, or reach the hosts by their internal addresses "
+                "(gcp.ssh.route: internal) from a VM in the same network or through a ProxyJump in ~/.ssh/config",
+                host=host.name,
             )
-            connection.gateway = False  # there is a socket already
-            connection.connect_kwargs = {**connection.connect_kwargs, "sock": sock}
+        attempt.guard(self._proxies_left.release)
+        try:
+            return Proxy(argv, attempt, route.environment)
+        except FileNotFoundError as error:
+            raise HostUnreachableError(
+                f"{described(host)}: {argv[0]}, which leads to it, is not installed here: install it, so that it is on PATH",
+                host=host.name,
+            ) from error
+
+    def _explained(self, host: Host, proxy: Proxy, expired: Attempt | None) -> RemoteShellError:
+        said = proxy.last_words()
+        explained = None if self._proxy_route is None else self._proxy_route.explain(host, said)
+        return explained or proxy_failed(host, said, None if expired is None else expired.seconds)
+
+    def _logged_in(self, host: Host, attempt: Attempt, login: Callable[[], str]) -> str:
+        try:
+            with attempt.paused():
+                return login()
+        except InventoryError as error:
+            raise login_failed(error, host) from error
 
     def _connect_kwargs(
         self,

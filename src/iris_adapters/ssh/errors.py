@@ -13,17 +13,23 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from paramiko import ssh_exception
 from paramiko.pkey import UnknownKeyType
 
+from iris_core.config import Route
 from iris_core.errors import (
+    ApiDisabledError,
     AuthenticationFailedError,
     ConnectionLostError,
     HostKeyError,
     HostUnreachableError,
+    NotAuthenticatedError,
+    PermissionDeniedError,
     RemoteShellError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
+    from iris_core.errors import InventoryError
     from iris_core.model import Host
 
 _Ours: TypeAlias = type[
@@ -128,3 +134,67 @@ def ours(error: BaseException, host: Host, stage: Stage) -> RemoteShellError:
 def described(host: Host) -> str:
     """The host as a message names it: its name, and its address where it has one."""
     return f"{host.name} ({host.address})" if host.address and host.address != host.name else host.name
+
+
+def no_address(host: Host, route: Route) -> HostUnreachableError:
+    """The error of a host that has nothing to connect to."""
+    advice = "wait until it is ready"
+    if route is Route.EXTERNAL:
+        advice += "; if it was made without an external address, set gcp.ssh.route to iap or internal"
+    kind = "external" if route is Route.EXTERNAL else "internal"
+    return HostUnreachableError(f"{host.name} has no {kind} address yet: {advice}", host=host.name)
+
+
+def refused(error: BaseException, host: Host, user: str, key_file: Path, *, oslogin: bool) -> AuthenticationFailedError:
+    """The error of a host that takes none of our keys: what was offered, and how to make it take one.
+
+    Args:
+        error: Paramiko's.
+        host: the host.
+        user: as whom we tried.
+        key_file: the private key, tried beside those of ssh-agent and of `~/.ssh/config`.
+        oslogin: whether OS Login was told of the key before.
+    """
+    if oslogin:
+        advice = (
+            "the key is in your OS Login profile, so check that the VM uses OS Login (metadata enable-oslogin=TRUE on it or on the "
+            "project) and that your account has the role roles/compute.osAdminLogin"
+        )
+    else:
+        of_slice = host.slice_name is not None
+        command = "compute tpus tpu-vm ssh" if of_slice else "compute ssh"
+        which = f" --worker={host.worker_index}" if of_slice else ""
+        advice = (
+            "it may have been made with another key or for another user (gcp.ssh.key_file, gcp.ssh.user). To add this key to it, run "
+            f"once: gcloud {command} {user}@{host.slice_name or host.name}{which} --zone={host.zone} --ssh-key-file={key_file} "
+            "--command=true . If it uses OS Login, set gcp.ssh.oslogin to true"
+        )
+    return AuthenticationFailedError(
+        f"{described(host)} refused our keys for the user {user!r} ({str(error).strip()}), {key_file} among them: {advice}",
+        host=host.name,
+    )
+
+
+def login_failed(error: InventoryError, host: Host) -> RemoteShellError:
+    """The error of a login that could not be prepared with Google."""
+    final = isinstance(error, NotAuthenticatedError | PermissionDeniedError | ApiDisabledError)
+    kind = AuthenticationFailedError if final else HostUnreachableError
+    return kind(f"{described(host)}: OS Login could not be told of our key: {error}", host=host.name)
+
+
+def proxy_failed(host: Host, said: str, seconds: float | None) -> HostUnreachableError:
+    """The error of a program that did not lead to the host.
+
+    Args:
+        host: the host.
+        said: what the program wrote on standard error.
+        seconds: how long it had, where that was too short; None where it ended by itself.
+    """
+    how = "ended before the host answered" if seconds is None else f"did not lead to it within {seconds:g} s"
+    last = said.splitlines()[-1].strip() if said else ""
+    words = f" It said: {last}." if last else ""
+    return HostUnreachableError(
+        f"{described(host)} cannot be reached: the program on the way to it (ProxyCommand) {how}.{words} "
+        f"Run it by hand, and {_SSH_CONFIG}",
+        host=host.name,
+    )

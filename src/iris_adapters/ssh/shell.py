@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +25,7 @@ from iris_core.model import CommandResult
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from iris_adapters.ssh.proxy import ProxyRoute
     from iris_core.config import SshConfig
     from iris_core.model import Host
     from iris_core.ports.clock import Clock
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _MOST_WORKERS: Final = 64  # each is busy for a round trip or two while a channel opens
 _CLOSE_SECONDS: Final = 1.8
+_PROGRAM_STARTS_SECONDS: Final = 30.0  # gcloud takes 1 to 2 s of CPU to start, and IAP its time to look the VM up
 _MOST_LOOK_SECONDS: Final = 0.5
 _LOOKS_PER_DEADLINE: Final = 10
 
@@ -51,6 +55,10 @@ class FabricShell:
         clock: the time, and how to wait.
         reported_host_keys: asks Google's API for the SSH host keys of a host: lines `TYPE BASE64`, empty if it reports none.
             Called on a thread of the shell's when a key is needed that is not in the known_hosts file.
+        login: sees to it that hosts will let us in, and says as whom (OS Login). Called before each connection, so it must be quick
+            when there is nothing to do. None: as the config's user.
+        proxy_route: the program that leads to hosts (IAP). No more of them are started at the same time than there is CPU for, and
+            connecting gets half a minute more. None: hosts are dialled, or reached as `~/.ssh/config` says.
         ssh_config_file: read instead of `~/.ssh/config` and `/etc/ssh/ssh_config`.
     """
 
@@ -60,8 +68,16 @@ class FabricShell:
         clock: Clock,
         reported_host_keys: Callable[[Host], Sequence[str]],
         *,
+        login: Callable[[], str] | None = None,
+        proxy_route: ProxyRoute | None = None,
         ssh_config_file: Path | None = None,
     ) -> None:
+        if proxy_route is not None:
+            config = replace(
+                config,
+                most_connects=min(config.most_connects, 2 * (os.cpu_count() or 1)),
+                connect_timeout_seconds=config.connect_timeout_seconds + _PROGRAM_STARTS_SECONDS,
+            )
         self._clock = clock
         self._workers = Workers("iris-ssh-work", _MOST_WORKERS)
         known_hosts = KnownHosts(Path(config.known_hosts_file or KNOWN_HOSTS_FILE).expanduser())
@@ -71,7 +87,9 @@ class FabricShell:
             KeyPair(config.key_file),
             HostKeys(known_hosts, config.host_keys, reported_host_keys),
             self._reactor,
-            ssh_config_file,
+            login=login,
+            proxy_route=proxy_route,
+            ssh_config_file=ssh_config_file,
         )
         self._pool = ConnectionPool(config, clock, connector, self._workers)
         soonest = min(config.dead_peer_seconds, config.connect_timeout_seconds) / _LOOKS_PER_DEADLINE
