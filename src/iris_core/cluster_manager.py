@@ -8,13 +8,15 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from iris_core.cleanup import Selection, carry_out_cleanup, plan_cleanup
-from iris_core.cluster_start import check_wanted, create_missing_slices, wait_until_ready
+from iris_core.cluster_start import ClusterStart, wait_until_ready
 from iris_core.config import DEFAULT_CONTROLLER_CONTAINER, DEFAULT_WORKER_CONTAINER
 from iris_core.errors import ConfigError, LogFileLockedError
 from iris_core.healer import Healer, Orders
 from iris_core.last_words import take_last_words
 from iris_core.log_streaming import open_log_streaming, watch_of
 from iris_core.model import VmPhase
+from iris_core.progress import log_progress
+from iris_core.queued_slices import check_wanted
 from iris_core.ray_join import RayJoin
 from iris_core.ray_joining import RayJoining, tell_all, with_token
 from iris_core.tunnel import open_tunnel
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from iris_core.ports.clock import Clock
     from iris_core.ports.remote_shell import RemoteShell
     from iris_core.ports.vm_inventory import VmInventory
+    from iris_core.progress import ProgressListener
 
 _logger = logging.getLogger("iris.cluster")
 
@@ -87,24 +90,30 @@ class ClusterManager:
         with self._lock:
             return self._controller
 
-    def start(self) -> str:
+    def start(self, listener: ProgressListener = log_progress) -> str:
         """Start the controller and the missing slices of each configured group, and wait until the controller's VM is ready.
 
-        What is there already is kept. A slice that is stopped, failed or on its way out does not count as there; it is not deleted
-        either (`stop` does that). Whether the controller itself answers is for `connect` to see. Where the hosts run Ray, they are told how
-        to join it; those that cannot be told within the same time are named in a warning on the logger `iris.cluster`.
+        What is there already and fits is adopted. A slice that is stopped, failed or on its way out does not count as there; it is not
+        deleted either (`stop` does that). Slices that the config wants by way of the queue are waited for; a request that was not
+        fulfilled in time is deleted. Whether the controller itself answers is for `connect` to see. Where the hosts
+        run Ray, they are told how to join it; those that cannot be told within the same time are named in a warning on the logger
+        `iris.cluster`.
+
+        Args:
+            listener: hears what is waited for. Not given: the logger `iris.cluster`.
 
         Returns:
             the URL of the controller, `http://ADDRESS:PORT`: in local mode one to connect to, in GCP mode one of the VM's network.
 
         Raises:
+            ResourceExistsError: what is there under the cluster's name is somebody else's or does not fit; nothing was created.
             InventoryError: the cloud refused; what was created before that is there until `stop`.
             ControllerNotReadyError: the VM failed, or was not ready within the config's `controller.ready_timeout_seconds`.
             ControllerNotFoundError: the VM vanished.
             ClusterError: `stop` was called meanwhile.
         """
         give_up = self._current_give_up()
-        controller, deadline = self._start(give_up)
+        controller, deadline = self._start(give_up, listener)
         if self._runs_ray:
             left = max(deadline - self._clock.monotonic(), 0.0)
             tell_all(self._join, self._inventory, self._clock, controller, timeout_seconds=left, give_up=give_up)
@@ -122,8 +131,7 @@ class ClusterManager:
             InventoryError: it is not known what there is, or what is left.
         """
         with self._lock:
-            self._give_up.set()
-            self._give_up = threading.Event()
+            self._give_all_up()
             handles = list(self._streams.values())
             self._streams.clear()
             if self._healer is not None:
@@ -135,7 +143,7 @@ class ClusterManager:
         undo.carry_out()
 
     @contextmanager
-    def connect(self, log_dir: Path | None = None) -> Iterator[str]:
+    def connect(self, log_dir: Path | None = None, listener: ProgressListener = log_progress) -> Iterator[str]:
         """Start the cluster, land its logs in `log_dir` if it is given, and yield the URL of the controller, proven to answer.
 
         On exit, also after an error, the tunnel is closed, streaming ends (what the engines hold is landed first), and the cluster is
@@ -146,6 +154,7 @@ class ClusterManager:
 
         Args:
             log_dir: see `start_log_streaming`. None: no logs are landed.
+            listener: see `start`.
 
         Yields:
             `http://127.0.0.1:PORT`, good until the context is left.
@@ -163,7 +172,7 @@ class ClusterManager:
                 undo.owe("stopping the cluster", self.stop)
             else:
                 undo.owe("looking what is left", self._tell_left_running)
-            controller, deadline = self._start(give_up)
+            controller, deadline = self._start(give_up, listener)
             handle = None if log_dir is None else self.start_log_streaming(log_dir)
             if handle is not None:
                 undo.owe("stopping the log streaming", handle.stop)
@@ -234,12 +243,13 @@ class ClusterManager:
             self._streams[key] = handle
         return handle
 
-    def _start(self, give_up: threading.Event) -> tuple[ControllerVm, float]:
+    def _start(self, give_up: threading.Event, listener: ProgressListener) -> tuple[ControllerVm, float]:
         """Start, and return the controller and the (monotonic) time until which it may be waited for."""
-        controller = self._ensure_controller(give_up)
-        if not self.is_local:
-            with self._creating:
-                create_missing_slices(self._inventory, self._config.workers, give_up)
+        start = ClusterStart(
+            self._config, self._inventory, self._clock, give_up=give_up, call_off=self._call_off, listener=listener
+        )
+        with self._creating:
+            controller = start.make(self._remember)
         # Only waiting counts: creating slices may take longer than any controller does to boot.
         seconds = self._config.controller.ready_timeout_seconds
         deadline = self._clock.monotonic() + seconds
@@ -251,7 +261,9 @@ class ClusterManager:
             # One that was on its way out when this began is made anew; one that vanishes while it boots is not.
             return self._ensure_controller(give_up) if controller.phase is VmPhase.DELETING else None
 
-        ready = wait_until_ready(look, self._clock, controller, timeout_seconds=seconds, give_up=give_up)
+        ready = wait_until_ready(
+            look, self._clock, controller, timeout_seconds=seconds, give_up=give_up, listener=listener
+        )
         if self._runs_ray:
             ready = with_token(
                 self._shell,
@@ -284,6 +296,17 @@ class ClusterManager:
         with self._creating:
             check_wanted(give_up)
             return self._remember(self._inventory.ensure_controller())
+
+    def _call_off(self) -> None:
+        """End a start on which something else than an error of ours has come: waits as well as what is being made."""
+        with self._lock:
+            self._give_all_up()
+        self._inventory.call_off()
+
+    def _give_all_up(self) -> None:
+        """End every wait that was begun before; with the lock held."""
+        self._give_up.set()
+        self._give_up = threading.Event()
 
     def _current_give_up(self) -> threading.Event:
         with self._lock:

@@ -161,6 +161,7 @@ class QueuedSlice:
         phase: PENDING while it waits or is being fulfilled, READY once the slice is there, FAILED when no slice comes of it any more
             (it counts against the quota until it is deleted), DELETING.
         state: Google's word for its state (`WAITING_FOR_RESOURCES`, `ACTIVE` …), shown to the user.
+        is_granted: whether it has left the queue and its slice is being created.
         problem: why it has failed, empty where Google does not say or it has not.
         created_at: when it was made, None where that is not known.
         labels: its labels, which are those of the slice.
@@ -174,6 +175,7 @@ class QueuedSlice:
     zone: str
     phase: VmPhase
     state: str = ""
+    is_granted: bool = False
     problem: str = ""
     created_at: datetime | None = None
     labels: Mapping[str, str] = field(default_factory=_nothing, hash=False)

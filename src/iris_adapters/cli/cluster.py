@@ -29,9 +29,14 @@ from iris_adapters.cli.leaving import telling_what_is_left
 def up(config: NeededConfigOption, prefix: PrefixOption = None) -> None:
     """Create the cluster on Google Cloud, or what is missing of it, and leave it running."""
     settings = read_gcp_config(config, prefix)
-    show_progress()
+    from iris_adapters.cli.progress import progress_shown
+
     with open_cluster(settings) as container, telling_what_is_left(container, config, prefix, after_errors=True):
-        say(container.cluster_manager().start())
+        manager = container.cluster_manager()
+        with progress_shown() as listener:
+            show_progress()
+            url = manager.start(listener)
+        say(url)
     note("The cluster costs money until `iris down` deletes it. `iris connect` gives a URL that works from here.")
 
 

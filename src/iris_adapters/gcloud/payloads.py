@@ -51,12 +51,14 @@ _TPU_PHASES: Final[Mapping[str, VmPhase]] = {
     "UNKNOWN": VmPhase.PENDING,
 }
 
+_GRANTED: Final = "PROVISIONING"
+
 # https://cloud.google.com/tpu/docs/reference/rest/v2/projects.locations.queuedResources#State
 _QUEUED_PHASES: Final[Mapping[str, VmPhase]] = {
     "CREATING": VmPhase.PENDING,
     "ACCEPTED": VmPhase.PENDING,
     "WAITING_FOR_RESOURCES": VmPhase.PENDING,
-    "PROVISIONING": VmPhase.PENDING,
+    _GRANTED: VmPhase.PENDING,
     "ACTIVE": VmPhase.READY,
     "FAILED": VmPhase.FAILED,
     "SUSPENDING": VmPhase.FAILED,  # its slice is taken away, by Google (a preemption) or by somebody, and does not come back
@@ -237,6 +239,7 @@ def queued_slice(payload: JsonObject, *, label_prefix: str) -> QueuedSlice:
         zone=zone,
         phase=queued_phase(state),
         state=state,
+        is_granted=state == _GRANTED,
         problem=as_text(error.get("message") or "", what, "state.failedData.error.message"),
         created_at=time_at(payload, "createTime", what),
         labels=labels,
