@@ -16,6 +16,7 @@ from tests.lab.http_shapes import ApiError, Request, Router
 from tests.lab.os_login import OsLoginUsers
 from tests.lab.queued import QueuedResources
 from tests.lab.tpu import TpuNodes
+from tests.lab.tpu_catalog import TpuCatalog
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -39,6 +40,7 @@ class ApiServer:
         self._router = Router()
         ComputeCatalog(cloud, self._router)
         ComputeInstances(cloud, self._router)
+        TpuCatalog(self._router)
         self.queue = QueuedResources(cloud, self._router, TpuNodes(cloud, self._router))
         OsLoginUsers(cloud, self._router)
         handler = type("Handler", (_Handler,), {"api": self})

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from iris_adapters.cli import cleanup, cluster, jobs, logs, smoke, status
+from iris_adapters.cli import cleanup, cluster, doctor, jobs, logs, smoke, status
 from iris_adapters.cli.common import read_config, say
 from iris_adapters.cli.interrupts import interrupts
 from iris_core.errors import IrisError
@@ -57,6 +57,7 @@ def iris(
 
 
 app.command("smoke-test")(smoke.smoke_test)
+app.command()(doctor.doctor)
 app.command()(cluster.up)
 app.command()(status.status)
 app.command()(cluster.connect)
