@@ -7,26 +7,25 @@ ray     a Ray head and three Ray nodes: two hosts of one slice and one of anothe
 from __future__ import annotations
 
 import fcntl
-import os
-import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iris_adapters.controller.client import JobClient
 from iris_adapters.controller.local_controller import LocalController
 from iris_adapters.system_clock import SystemClock
 from iris_core.config import LocalConfig
+from tests.support.ray_fixtures import RAY_CPUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from iris_adapters.controller.wire import JobInfo, TaskInfo
     from tests.support.ray_cluster import RayCluster
 
-CPUS = 2
+CPUS = RAY_CPUS
 PATIENCE_SECONDS = 90.0  # Ray starts two Python processes per job, on a machine that may be busy
 
 
@@ -55,21 +54,6 @@ def local_case() -> Iterator[JobCase]:
     """The in-process controller."""
     with closing(LocalController(LocalConfig(workers=3, cpus_per_worker=CPUS), SystemClock())) as controller:
         yield JobCase("local", controller.url, controller.token, gang_workers=3)
-
-
-def ray_cluster() -> Iterator[RayCluster]:
-    """Two hosts of the slice `a`, one of the slice `b`."""
-    from tests.support.ray_cluster import RayCluster  # noqa: PLC0415 - its import is Ray's tests' affair
-
-    path = os.environ["PATH"]
-    os.environ["PATH"] = f"{Path(sys.executable).parent}:{path}"  # as in an image: python3 is the one that has Ray
-    try:
-        with RayCluster() as cluster:
-            for name, index, kind in (("a", 0, "v5litepod-8"), ("a", 1, "v5litepod-8"), ("b", 0, "v5litepod-4")):
-                cluster.add_worker(name, index, kind, cpus=CPUS)
-            yield cluster
-    finally:
-        os.environ["PATH"] = path
 
 
 def ray_case(cluster: RayCluster) -> JobCase:

@@ -18,7 +18,6 @@ from tests.contracts.job_client_cases import (
     is_held,
     local_case,
     ray_case,
-    ray_cluster,
     tasks_when,
     wait_for,
 )
@@ -33,8 +32,7 @@ def case(request: pytest.FixtureRequest) -> Iterator[JobCase]:
     if request.param == "local":
         yield from local_case()
     else:
-        for cluster in ray_cluster():
-            yield ray_case(cluster)
+        yield ray_case(request.getfixturevalue("ray_cluster"))
 
 
 @pytest.fixture(scope="module")

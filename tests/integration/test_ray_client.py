@@ -1,12 +1,11 @@
 """Ray's own job client against the local controller: what it can do with a Ray cluster, it can do here.
 
-Needs the dependency group `ray`. Without it the tests are skipped, unless IRIS_REQUIRE_RAY=1 makes that a failure.
+Needs the dependency group `ray`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import subprocess
 import sys
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning"),  # Ray 2.60 with aiohttp 3.14
-    pytest.mark.skipif(
-        importlib.util.find_spec("ray") is None and os.environ.get("IRIS_REQUIRE_RAY") != "1",
-        reason="needs Ray's client: uv run --group ray pytest tests/integration/test_ray_client.py",
-    ),
 ]
 
 

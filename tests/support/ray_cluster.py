@@ -165,6 +165,7 @@ class RayCluster:
         ]
         environment = {
             **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # as in an image: python3 is the one that has Ray
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self._directory / "token"),
             "RAY_USAGE_STATS_ENABLED": "0",

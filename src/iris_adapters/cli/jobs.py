@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import shlex
+import threading
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -220,6 +221,7 @@ def _client(url: str | None, token: str | None, config: Path | None, prefix: str
     if config is None:
         raise typer.BadParameter("one is needed: --url (or IRIS_URL), or --config (or IRIS_CONFIG)", param_hint="--url")
     from iris_core.errors import ControllerNotFoundError
+    from iris_core.ray_joining import with_token
     from iris_core.tunnel import open_tunnel
 
     settings = read_gcp_config(config, prefix)
@@ -230,14 +232,16 @@ def _client(url: str | None, token: str | None, config: Path | None, prefix: str
                 f"There is no controller of the cluster {settings.label_prefix} in {settings.project_id}, {settings.zone}: "
                 "`iris up` makes one."
             )
+        shell, clock = container.shell(), container.clock()
+        seconds = settings.gcp.ssh.connect_timeout_seconds if settings.gcp else 0.0
+        if token is not None:
+            controller = replace(controller, token=token)
+        elif settings.controller.container.runs_ray:
+            use_sudo, never = settings.logs.use_sudo, threading.Event()
+            controller = with_token(shell, clock, controller, use_sudo=use_sudo, timeout_seconds=seconds, give_up=never)
         with (
-            open_tunnel(
-                container.shell(),
-                container.clock(),
-                controller,
-                timeout_seconds=settings.gcp.ssh.connect_timeout_seconds if settings.gcp else 0.0,
-            ) as tunnel,
-            container.job_client(tunnel, token or controller.token) as client,
+            open_tunnel(shell, clock, controller, timeout_seconds=seconds) as tunnel,
+            container.job_client(tunnel, controller.token) as client,
         ):
             yield client
 

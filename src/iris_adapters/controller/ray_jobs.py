@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from iris_adapters.controller.http_api import Http
     from iris_adapters.controller.wire import JobRequest
 
-_BAD_REQUEST, _CONFLICT = 400, 409
+_CONFLICT = 409
 _BEGIN = f"{BEGIN_LINE}\n"
 _MOST_NODES = "10000"  # the State API's own limit is 100 unless told
 
@@ -82,7 +82,7 @@ class RayJobs:
                 lambda answer: wire_json.text_field(answer, "submission_id"), "POST", "/api/jobs/", body
             )
         except JobApiError as error:
-            if error.status == _BAD_REQUEST and "already exists" in str(error):
+            if error.status is not None and f"submission_id {job_id} already exists" in str(error):  # Ray says 500
                 raise JobApiError(
                     f"there is a job {job_id} already; choose another id or delete it", status=_CONFLICT
                 ) from error

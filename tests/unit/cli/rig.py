@@ -12,7 +12,7 @@ import pytest
 from iris_adapters.cli.main import main
 from iris_adapters.container import IrisContainer
 from iris_adapters.controller.wire import ApiVersion, JobInfo, JobStatus, TaskInfo
-from iris_adapters.fakes import FakeDockerEngine, FakeInventory, FakeShell, StartScript
+from iris_adapters.fakes import FakeDockerEngine, FakeInventory, FakeShell, RunScript, StartScript
 from iris_adapters.system_clock import SystemClock
 from iris_core.errors import JobApiError
 from tests.unit.core.jobs_api import controller_answers
@@ -99,11 +99,13 @@ class Rig:
     clock: CtrlCClock = field(default_factory=CtrlCClock)
     shell: FakeShell = field(default_factory=FakeShell)
     unreachable: tuple[str, ...] = ()
+    runs: tuple[RunScript, ...] = ()
 
     def run(self, *arguments: str | Path) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of a command line."""
         self.monkeypatch.setattr(sys, "argv", ["iris", *map(str, arguments)])
         self.shell = FakeShell(
+            runs=self.runs,
             starts=[
                 self.engine.script(),
                 StartScript(argv=("sh", "-c"), handler=lambda process: _answers(process, b"[]")),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iris_adapters.controller.wire import JobRequest
-from iris_adapters.fakes import FakeInventory, make_controller, make_slice
+from iris_adapters.fakes import FakeInventory, RunScript, make_controller, make_slice
 from iris_core.errors import CleanupIncompleteError, PermissionDeniedError
+from iris_core.model import CommandResult
 from tests.unit.cli.rig import CONTROLLER, GCP
 
 if TYPE_CHECKING:
@@ -311,6 +312,21 @@ class TestJobs:
             "",
             "iris: there is no job absent\n",
         )
+
+    def test_rays_token_is_read_on_the_controllers_host(self, cluster: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Over SSH, when the controller runs Ray; unless the user gives one. It is shown nowhere."""
+        cluster.config.write_text("mode: gcp\ngcp: {project_id: project, zone: us-central1-a}\n")
+        cluster.runs = (RunScript(answers=[CommandResult(exit_status=0, stdout=b"t0ken" * 8 + b"\n")]),)
+
+        code, out, err = cluster.run("job", "list", "-c", cluster.config)
+
+        assert code == 0
+        assert b"Bearer " + b"t0ken" * 8 in cluster.shell.forwards[0].requests[0]
+        assert "t0ken" not in out + err
+        monkeypatch.setenv("IRIS_TOKEN", "mine")
+        assert cluster.run("job", "list", "-c", cluster.config)[0] == 0
+        assert cluster.shell.commands == []
+        assert b"Bearer mine" in cluster.shell.forwards[0].requests[0]
 
     def test_without_a_controller_nothing_is_started(self, rig: Rig) -> None:
         """Asking for jobs must not cost money."""

@@ -90,7 +90,7 @@ class FakeRay:
     def _submit(self, body: dict[str, Any]) -> dict[str, str]:
         job_id = body["submission_id"]
         if job_id in self.jobs:
-            raise JobApiError(f"Job with submission_id {job_id} already exists.", status=400)
+            raise JobApiError(f"Job with submission_id {job_id} already exists.", status=500)
         started = {"type": "SUBMISSION", "status": "PENDING", "message": "", "start_time": 1, "end_time": None}
         self.jobs[job_id] = {**body, **started, "driver_node_id": None, "driver_exit_code": None}
         self.logs[job_id] = "Runtime env is setting up.\n"

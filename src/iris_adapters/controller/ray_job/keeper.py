@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_LINE_BYTES = 65536
+_MOST_CONTINUING_BYTES = 3  # of a UTF-8 character, after its first
 _READ_BYTES = 65536
 _SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _LAST_DRAIN_SECONDS = 2.0  # for the end of the output once every process is gone
@@ -73,14 +74,16 @@ def pump(descriptor: int, output: Output) -> None:
     """Pass on what is printed, line by line, until everything that holds the pipe has closed it."""
     rest = b""
     while data := os.read(descriptor, _READ_BYTES):
-        *lines, rest = (rest + data).split(b"\n")
-        if len(rest) > MOST_LINE_BYTES:
-            lines.append(rest)
-            rest = b""
-        if lines:
-            output.lines([piece for line in lines for piece in _pieces(line)])
+        *ends, rest = (rest + data).split(b"\n")
+        lines: list[bytes] = []
+        for end in ends:
+            pieces, last = _cut(end)
+            lines += [*pieces, last]
+        more, rest = _cut(rest)
+        if lines or more:
+            output.lines(lines + more)
     if rest:
-        output.lines(_pieces(rest))
+        output.lines([rest])
 
 
 def keep(spec: dict[str, Any]) -> None:
@@ -190,8 +193,16 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _pieces(line: bytes) -> list[bytes]:
-    return [line[start : start + MOST_LINE_BYTES] for start in range(0, len(line), MOST_LINE_BYTES)] or [b""]
+def _cut(line: bytes) -> tuple[list[bytes], bytes]:
+    """A line's pieces of the greatest length, cut between characters, and its rest."""
+    pieces = []
+    while len(line) > MOST_LINE_BYTES:
+        end = MOST_LINE_BYTES
+        while end > MOST_LINE_BYTES - _MOST_CONTINUING_BYTES and line[end] & 0xC0 == 0x80:  # noqa: PLR2004 - UTF-8's own
+            end -= 1
+        pieces.append(line[:end])
+        line = line[end:]
+    return pieces, line
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
