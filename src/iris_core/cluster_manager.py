@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from iris_core.config import ClusterConfig, WorkerGroupConfig
     from iris_core.healing import Loss
     from iris_core.log_streaming import LogStreamHandle
-    from iris_core.model import ControllerVm
+    from iris_core.model import ControllerVm, QueuedSlice, Slice
     from iris_core.ports.clock import Clock
     from iris_core.ports.remote_shell import RemoteShell
     from iris_core.ports.vm_inventory import VmInventory
@@ -354,9 +354,8 @@ class ClusterManager:
         healer.start()
         return healer
 
-    def _create_slice(self, group: WorkerGroupConfig) -> str:
-        created = self._inventory.create_slice(group) if group.queued is None else self._inventory.queue_slice(group)
-        return created.name
+    def _create_slice(self, group: WorkerGroupConfig) -> Slice | QueuedSlice:
+        return self._inventory.create_slice(group) if group.queued is None else self._inventory.queue_slice(group)
 
     def _take_last_words(self, loss: Loss, log_dir: Path | None) -> None:
         with self._lock:

@@ -20,7 +20,7 @@ _logger = logging.getLogger("iris.logs")
 
 _CONTROLLER_EVERY: Final = 6  # looks at the slices for one at the controller, which hardly ever changes
 _MOST_BACKOFF: Final = 6  # in intervals, while the inventory does not answer
-_LAST_LOOK_SECONDS: Final = 5.0  # how long the end of a look is waited for when nobody wants to know any more
+_LAST_LOOK_SECONDS: Final = 3.0  # how long the end of a look is waited for when nobody wants to know any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

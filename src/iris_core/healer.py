@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from iris_core.errors import CleanupIncompleteError, InventoryError, IrisError
 from iris_core.healing import Healing
+from iris_core.model import QueuedSlice
 from iris_core.parallel import do_each
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("iris.cluster")
 
 _AT_ONCE_SECONDS: Final = 0.5  # in which the loop ends if nothing is under way
-_END_SECONDS: Final = 5.0  # for what is under way when the healing is ended; looks at what is left come so far apart
+_END_SECONDS: Final = 3.0  # for what is under way when the healing is ended; looks at what is left come so far apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +34,12 @@ class Orders:
     """How slices are replaced: what the loop needs beside the inventory.
 
     Attributes:
-        create: creates a slice of a group, and returns its name.
+        create: creates a slice of a group and returns it, or the request for it.
         before_delete: keeps what can be had of a slice that is about to be deleted; takes a bounded time.
         is_unwanted: whether the cluster is being stopped.
     """
 
-    create: Callable[[WorkerGroupConfig], str]
+    create: Callable[[WorkerGroupConfig], Slice | QueuedSlice]
     before_delete: Callable[[Loss], None]
     is_unwanted: Callable[[], bool]
 
@@ -163,26 +164,26 @@ class Healer:
             for replacement, outcome in zip(due, outcomes, strict=True):
                 self._conclude(replacement, outcome)
 
-    def _replace(self, replacement: Replacement) -> str:
-        """Delete what is lost, create another, and return its name; empty if that is not wanted any more."""
+    def _replace(self, replacement: Replacement) -> Slice | QueuedSlice | None:
+        """Delete what is lost, create another, and return it; None if that is not wanted any more."""
         loss, group = replacement.loss, replacement.group
         if self._unwanted():
-            return ""
+            return None
         if loss.is_there:
             self._orders.before_delete(loss)
             if self._unwanted():
-                return ""
+                return None
         if loss.is_there or loss.slice.queued_as:  # a request outlives its slice, and counts against the quota
             _logger.info("Deleting the slice %s, which is %s", loss.slice.name, loss.reason)
             self._inventory.delete(loss.slice)
         # That took its time. Another iris may have replaced the slice, or be deleting the cluster.
         lacks = self._healing.lacks(group, self._inventory.list_slices(), self._inventory.find_controller())
         if self._unwanted() or not lacks:
-            return ""
+            return None
         _logger.info("Creating a slice of the group %s in place of %s", group.name, loss.slice.name)
         return self._orders.create(group)
 
-    def _conclude(self, replacement: Replacement, outcome: object) -> None:
+    def _conclude(self, replacement: Replacement, outcome: Slice | QueuedSlice | IrisError | None) -> None:
         name, group, now = replacement.loss.slice.name, replacement.group.name, self._clock.monotonic()
         if isinstance(outcome, InventoryError):
             if self._unwanted():
@@ -200,9 +201,12 @@ class Healer:
                 _logger.warning("The slice %s is not re-created yet, next try in %.0f s: %s", name, seconds, outcome)
         elif isinstance(outcome, IrisError):
             _logger.warning("The slice %s is not re-created: %s", name, outcome)
-        elif outcome:
-            self._healing.created(replacement, now)
-            _logger.warning("The slice %s was re-created as %s", name, outcome)
+        elif isinstance(outcome, QueuedSlice):
+            self._healing.created(replacement, None, now)
+            _logger.warning("In place of the slice %s, %s was asked for", name, outcome.name)
+        elif outcome is not None:
+            self._healing.created(replacement, outcome, now)
+            _logger.warning("The slice %s was re-created as %s", name, outcome.name)
 
     def _is_ours(self, one: Slice) -> bool:
         try:

@@ -14,6 +14,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from iris_core.errors import (
+    ApiDisabledError,
+    InvalidRequestError,
+    NotAuthenticatedError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    ResourceExistsError,
+)
 from iris_core.model import VmPhase
 from iris_core.worker_discovery import lost_reason
 
@@ -24,6 +32,14 @@ if TYPE_CHECKING:
     from iris_core.errors import InventoryError
     from iris_core.model import ControllerVm, Slice
 
+_HOPELESS: Final = (
+    ApiDisabledError,
+    InvalidRequestError,
+    NotAuthenticatedError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    ResourceExistsError,
+)
 _USABLE: Final = frozenset({VmPhase.PENDING, VmPhase.READY})
 _LOOKS_BEFORE_GONE: Final = 2  # that miss a slice: one answer alone may be incomplete
 _HOUR_SECONDS: Final = 3600.0
@@ -161,19 +177,27 @@ class Healing:
             group.told_spent = is_spent
         return names
 
-    def created(self, replacement: Replacement, now: float) -> None:
-        """It was created: what was lost is forgotten."""
+    def created(self, replacement: Replacement, created: Slice | None, now: float) -> None:
+        """It was created, or asked for (None): what was lost is forgotten."""
         group = self._groups[replacement.group.name]
         group.created_at.append(now)
         group.failures, group.retry_at = 0, 0.0
         self._owed.pop(replacement.loss.slice.name, None)
+        if created is not None:  # it may be gone again before it is ever listed
+            self._seen[created.name] = created
 
     def failed(self, replacement: Replacement, error: InventoryError, now: float) -> float | None:
-        """It could not be deleted or created. Returns in how many seconds the group is tried again, None: never."""
+        """It could not be deleted or created. Returns in how many seconds the group is tried again, None: never.
+
+        A failure that is neither known to pass nor known not to (a slice that was preempted while it was being created, say) is
+        tried again, but counts as a creation.
+        """
         group = self._groups[replacement.group.name]
-        if not error.retryable:
+        if isinstance(error, _HOPELESS):
             group.given_up = True
             return None
+        if not error.retryable:
+            group.created_at.append(now)
         if now >= group.retry_at:  # those that failed together are one failure
             group.failures += 1
             seconds = min(_MOST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(group.failures - 1, 10))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from iris_adapters.gcloud.json_shape import JsonObject, parse_objects
-from iris_core.errors import InvalidRequestError, ResourceNotFoundError
+from iris_core.errors import InvalidRequestError, InventoryError, ResourceNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,8 +26,11 @@ _NAME_KEY: Final = "hostname"
 _KEY_TYPE: Final = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
-# A host that boots has not reported yet, and one without a guest agent never will: each connection asks again, gcloud must not.
-_ASK_AGAIN_SECONDS = 10.0
+# A host that boots has not reported yet, and one without a guest agent never will: each connection asks again, gcloud must not. So a
+# slice is asked for every 10 s in its first minute, then ever more rarely.
+_ASK_AGAIN_SECONDS: Final = 10.0
+_OFTEN_AT_FIRST: Final = 6
+_MOST_ASK_AGAIN_SECONDS: Final = 300.0
 
 
 @dataclass(slots=True)
@@ -38,6 +41,13 @@ class _Instance:
     keys: Mapping[int, Sequence[str]] = field(default_factory=dict)  # by worker index; a controller is worker 0
     names: Mapping[int, str] = field(default_factory=dict)  # likewise
     asked_at: float | None = None
+    asked: int = 0  # times
+    failure: InventoryError | None = None  # of the last time
+
+    def is_due(self, now: float) -> bool:
+        doublings = min(max(self.asked - _OFTEN_AT_FIRST, 0), 10)
+        pause = min(_MOST_ASK_AGAIN_SECONDS, _ASK_AGAIN_SECONDS * 2.0**doublings)
+        return self.asked_at is None or now - self.asked_at >= pause
 
 
 class ReportedHostKeys:
@@ -58,10 +68,10 @@ class ReportedHostKeys:
         """The keys of the host, each as `type base64`; empty if it has reported none (yet).
 
         One call to Google serves all hosts of a slice. What has been reported is not asked for again, what has not is, but not
-        more than once in ten seconds.
+        more than once in ten seconds, and after a minute ever more rarely, down to once in five minutes.
 
         Raises:
-            InventoryError: Google could not be asked.
+            InventoryError: Google could not be asked, now or the last time.
         """
         instance, index = self._instance(host)
         with instance.lock:
@@ -75,7 +85,7 @@ class ReportedHostKeys:
         The same call to Google tells it as tells the keys.
 
         Raises:
-            InventoryError: Google could not be asked.
+            InventoryError: Google could not be asked, now or the last time.
         """
         instance, index = self._instance(host)
         with instance.lock:
@@ -89,12 +99,19 @@ class ReportedHostKeys:
         return instance, host.worker_index or 0
 
     def _ask_if_due(self, instance: _Instance, host: Host) -> None:
-        now = self._clock.monotonic()
-        if instance.asked_at is None or now - instance.asked_at >= _ASK_AGAIN_SECONDS:
-            keys, names = self._ask(host)
-            instance.keys = {**instance.keys, **keys}
-            instance.names = {**instance.names, **names}
+        if instance.is_due(self._clock.monotonic()):
+            try:
+                keys, names = self._ask(host)
+            except InventoryError as error:
+                instance.failure = error
+            else:
+                instance.keys = {**instance.keys, **keys}
+                instance.names = {**instance.names, **names}
+                instance.failure = None
             instance.asked_at = self._clock.monotonic()
+            instance.asked += 1
+        if instance.failure is not None:
+            raise instance.failure
 
     def _ask(self, host: Host) -> tuple[Mapping[int, Sequence[str]], Mapping[int, str]]:
         kind = ("instances",) if host.slice_name is None else ("tpus", "tpu-vm")

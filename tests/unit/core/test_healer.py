@@ -41,7 +41,7 @@ CONFIG = ClusterConfig(
     gcp=GcpConfig(project_id="project", zone="us-central1-a"),
     controller=ControllerConfig(container=ContainerConfig(command=())),
     workers=(GROUP,),
-    logs=LogConfig(black_box_seconds=2),
+    logs=LogConfig(black_box_seconds=120),  # none of them passes: everything is answered
 )
 EVERY = CONFIG.logs.discovery_seconds
 NEW = "iris-tpu-20260101000001"
@@ -53,13 +53,13 @@ def out_of_memory(process: FakeProcess) -> None:
 
 
 class Rig:
-    """A connected manager on fakes, whose time passes in `until`, two seconds at each glance."""
+    """A connected manager on fakes, whose time passes in `until`, half a second at each glance."""
 
     def __init__(self, config: ClusterConfig = CONFIG, inventory: FakeInventory | None = None) -> None:
         self.clock = FakeClock()
         self.engine = FakeDockerEngine()
-        dmesg = StartScript(argv=("dmesg",), handler=out_of_memory)
-        self.shell = FakeShell(starts=[self.engine.script(), dmesg], exchanges=[controller_answers()])
+        told = [StartScript(argv=argv, handler=out_of_memory) for argv in (("dmesg",), ("sh", "-c"))]
+        self.shell = FakeShell(starts=[self.engine.script(), *told], exchanges=[controller_answers()])
         self.inventory = inventory or FakeInventory()
         self.inventory.put_controller(make_controller())
         self.inventory.put_slice(make_slice("iris-tpu-1", group="tpu"))
@@ -71,7 +71,7 @@ class Rig:
         end = self.clock.monotonic() + seconds
         while not condition():
             assert self.clock.monotonic() < end, "it did not happen"
-            self.clock.advance(2.0)
+            self.clock.advance(0.5)
             glance.wait(0.001)
 
     def pass_time(self, seconds: float) -> None:

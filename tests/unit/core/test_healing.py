@@ -8,7 +8,13 @@ import pytest
 
 from iris_adapters.fakes import make_controller, make_slice
 from iris_core.config import WorkerGroupConfig
-from iris_core.errors import InventoryError, OutOfCapacityError, PermissionDeniedError
+from iris_core.errors import (
+    InvalidRequestError,
+    InventoryError,
+    OutOfCapacityError,
+    PermissionDeniedError,
+    QuotaExceededError,
+)
 from iris_core.healing import Healing, Replacement
 from iris_core.model import Slice, VmPhase
 
@@ -127,7 +133,7 @@ def test_each_loss_is_replaced_once() -> None:
     machine = healing(group())
     machine.look([PREEMPTED])
     [replacement] = machine.due([PREEMPTED], CONTROLLER, 0.0)
-    machine.created(replacement, 0.0)
+    machine.created(replacement, OTHER, 0.0)
     machine.look([OTHER])
     assert machine.due([OTHER], CONTROLLER, 10.0) == []
     machine.look([one("g-2", VmPhase.FAILED), one("g-3")])
@@ -147,7 +153,7 @@ def test_never_more_than_the_budget_of_an_hour() -> None:
         if machine.spent(now):
             told.append(now)
         for replacement in machine.due([lost], CONTROLLER, now):
-            machine.created(replacement, now)
+            machine.created(replacement, None, now)
             created.append(now)
     assert created == [0, 60, 120, HOUR, HOUR + 60, HOUR + 120, 2 * HOUR, 2 * HOUR + 60, 2 * HOUR + 120]
     assert told == [180, HOUR + 180, 2 * HOUR + 180]
@@ -177,7 +183,30 @@ def test_those_that_fail_together_are_one_failure() -> None:
     assert [machine.failed(replacement, OutOfCapacityError("none"), 0.0) for replacement in due] == [30, 30]
 
 
-@pytest.mark.parametrize("error", [PermissionDeniedError("no"), InventoryError("?")])
+def test_one_that_is_gone_again_before_it_was_listed_is_missed() -> None:
+    """A spot slice may live for seconds."""
+    machine = healing(group())
+    machine.look([PREEMPTED])
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, 0.0)
+    machine.created(replacement, OTHER, 0.0)
+    assert machine.look([]) == []
+    assert [loss.slice for loss in machine.look([])] == [OTHER]
+    assert names(machine.due([], CONTROLLER, 10.0)) == ["g-2"]
+
+
+def test_a_failure_that_nobody_knows_counts_as_a_creation() -> None:
+    """It may pass, and it may cost money each time: it is tried again as often as slices may be created."""
+    machine = healing(group(most=2))
+    machine.look([PREEMPTED])
+    tries = []
+    for now in range(0, 2 * int(HOUR), 10):
+        for replacement in machine.due([], CONTROLLER, now):
+            tries.append(now)
+            machine.failed(replacement, InventoryError("?"), now)
+    assert tries == [0, 30, HOUR, HOUR + 120]
+
+
+@pytest.mark.parametrize("error", [PermissionDeniedError("no"), QuotaExceededError("no"), InvalidRequestError("no")])
 def test_what_trying_again_cannot_help_is_given_up(error: InventoryError) -> None:
     """For that group; others go on."""
     machine = healing(group(), group("h"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,6 +94,29 @@ def test_a_worker_that_reports_later_is_asked_for_again_but_not_at_once() -> Non
     assert len(gcloud.commands) == 2
 
 
+def questions(gcloud: ScriptedGcloud, hours: int) -> int:
+    """How often Google is asked where a host tries to connect every two seconds for so long, in vain."""
+    clock = FakeClock()
+    keys = ReportedHostKeys(gcloud, clock)
+    for _ in range(hours * 1800):
+        with suppress(InventoryError):
+            assert not keys(worker(0))
+        clock.advance(2)
+    return len(gcloud.commands)
+
+
+def test_what_is_never_reported_is_asked_for_ever_more_rarely() -> None:
+    """For a minute every ten seconds, for a host that boots, and in the end every five minutes, whatever the answer is."""
+    assert questions(cloud(), hours=1) <= 24
+    refused = cloud()
+
+    def refuse(_argv: Sequence[str]) -> None:
+        raise PermissionDeniedError("no")
+
+    refused.before = refuse
+    assert questions(refused, hours=1) <= 24
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -113,17 +137,21 @@ def test_nothing_reported_is_an_answer(error: InventoryError) -> None:
 
 @pytest.mark.parametrize("error", [PermissionDeniedError("no"), InvalidRequestError("no", detail="Bad zone")])
 def test_not_being_allowed_to_ask_is_an_error(error: InventoryError) -> None:
-    """It is not "nothing reported", and the next call asks again."""
+    """It is not "nothing reported"; all who ask are told, and Google is asked again after ten seconds."""
     gcloud = cloud(c=[entry("AAAAed")])
 
     def refuse(_argv: Sequence[str]) -> None:
         raise error
 
     gcloud.before = refuse
-    keys = ReportedHostKeys(gcloud, FakeClock())
-    with pytest.raises(type(error)):
-        keys(CONTROLLER)
+    clock = FakeClock()
+    keys = ReportedHostKeys(gcloud, clock)
+    for _ in range(2):
+        with pytest.raises(type(error)):
+            keys(CONTROLLER)
+    assert len(gcloud.commands) == 1
     gcloud.before = lambda _argv: None
+    clock.advance(10)
     assert list(keys(CONTROLLER)) == ["ssh-ed25519 AAAAed"]
 
 
