@@ -247,7 +247,14 @@ def controller_tunnel(  # noqa: PLR0917 - the specification's signature
         give_up = threading.Event()
         ready = wait_until_ready(inventory.find_controller, clock, controller, timeout_seconds=timeout, give_up=give_up)
         left = max(deadline - clock.monotonic(), 0.0)
-        with open_tunnel(container.shell(), clock, ready, timeout_seconds=left, local_port=local_port) as url:
+        with open_tunnel(
+            container.shell(),
+            clock,
+            ready,
+            timeout_seconds=left,
+            local_port=local_port,
+            find_controller=inventory.find_controller,
+        ) as url:
             logger.info("%s answers at %s", controller.name, url)
             yield url
         logger.info("Closed the tunnel to %s", controller.name)

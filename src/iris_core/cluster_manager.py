@@ -190,6 +190,7 @@ class ClusterManager:
                     controller,
                     timeout_seconds=max(deadline - self._clock.monotonic(), 0.0),
                     give_up=give_up,
+                    find_controller=self._find_controller,
                 )
             )
         except BaseException as error:
@@ -296,6 +297,10 @@ class ClusterManager:
         with self._creating:
             check_wanted(give_up)
             return self._remember(self._inventory.ensure_controller())
+
+    def _find_controller(self) -> ControllerVm | None:
+        found = self._inventory.find_controller()
+        return None if found is None else self._remember(found)
 
     def _call_off(self) -> None:
         """End a start on which something else than an error of ours has come: waits as well as what is being made."""

@@ -135,7 +135,7 @@ class SshConfig:
         port: sshd's port on the hosts.
         route: `external` or `internal`: which address to connect to. `iap`: through Google's Identity-Aware Proxy, by one
             `gcloud compute start-iap-tunnel` for each connection; for VMs without external address, from outside their network.
-        most_iap_tunnels: how many such gclouds there may be. Each costs about 100 MB, so the default is 5 GB.
+        most_iap_tunnels: how many such gclouds there may be. Each takes about 70 MB, so the default is 3.5 GB.
         oslogin: whether the hosts let in whom OS Login says, not whom their metadata say. VMs that iris creates then use it.
         connect_timeout_seconds: for one connection, from TCP to authenticated. A VM that boots drops packets: do not wait long.
         most_connects: how many connections may be being made at the same time. 32 took 9 to 12 s for 1,000 hosts.

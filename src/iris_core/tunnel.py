@@ -14,21 +14,26 @@ from iris_core.errors import (
     AuthenticationFailedError,
     ControllerNotReadyError,
     HostKeyError,
+    InventoryError,
     JobApiError,
     LocalPortInUseError,
     RemoteShellError,
 )
+from iris_core.model import VmPhase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from iris_core.model import ControllerVm
+    from iris_core.model import ControllerVm, Host
     from iris_core.ports.clock import Clock
     from iris_core.ports.remote_shell import PortForward, RemoteShell
 
 _logger = logging.getLogger("iris.cluster")
 
 _RETRY_SECONDS: Final = 2.0  # a VM takes a minute to boot; asking more often would not make it faster
+_FIRST_LOOK_SECONDS: Final = 10.0  # a look is one gcloud command
+_MOST_LOOK_SECONDS: Final = 30.0
+_WORTH_CONNECTING: Final = frozenset({VmPhase.PENDING, VmPhase.READY})
 _MOST_EXCHANGE_SECONDS: Final = 10.0  # for one request, so that a controller that hangs at first is asked again
 _VERSION_PATH: Final = "/api/version"
 _VERSION_KEY: Final = (
@@ -54,10 +59,14 @@ def open_tunnel(
     timeout_seconds: float,
     local_port: int = 0,
     give_up: threading.Event | None = None,
+    find_controller: Callable[[], ControllerVm | None] | None = None,
 ) -> Iterator[str]:
     """Forward a local port to the controller, wait until the controller itself answers through it, and yield its URL.
 
     That something listens proves nothing: the reply to `GET /api/version` must be that of the Jobs API.
+
+    The URL outlives the connection, and the VM: a connection that breaks is made anew for the next request, and where the VM cannot
+    be connected to, `find_controller` is asked whether it is another one now. Requests are refused meanwhile.
 
     Args:
         shell: reaches the controller's host.
@@ -66,6 +75,8 @@ def open_tunnel(
         timeout_seconds: for all tries together; the first is made at once, whatever the time.
         local_port: on 127.0.0.1. 0: a free one.
         give_up: ends the waiting when another thread sets it.
+        find_controller: finds it again, should it be made anew. Asked only when it cannot be connected to, and then at most every ten
+            seconds, later every half minute. None: it stays where it is.
 
     Yields:
         `http://127.0.0.1:PORT`, good until the context is left.
@@ -75,22 +86,66 @@ def open_tunnel(
         JobApiError: it answered and refused our token; trying again would not help.
         LocalPortInUseError: `local_port` is taken.
     """
+    where = None if find_controller is None else _Whereabouts(find_controller, controller, clock)
     wait = _Wait(clock, controller, timeout_seconds, give_up or threading.Event())
     with ExitStack() as forwards:
         forward = None
         while True:
             try:
                 if forward is None:
-                    forward = forwards.enter_context(shell.forward(controller.host, controller.port, local_port))
+                    host = controller.host if where is None else where.host
+                    forward = forwards.enter_context(
+                        shell.forward(
+                            host, controller.port, local_port, find_again=None if where is None else where.find_again
+                        )
+                    )
                 _prove(forward, controller, min(_MOST_EXCHANGE_SECONDS, wait.left()))
                 break
             except LocalPortInUseError:
                 raise
             except (RemoteShellError, _NotYetError) as problem:
                 wait.before_retry(problem)
+                if where is not None and forward is None:
+                    where.find_again()
         url = f"http://127.0.0.1:{forward.local_port}"
         _logger.info("The controller %s answers at %s", controller.name, url)
         yield url
+
+
+class _Whereabouts:
+    """Where the controller's host is, as far as is known. Any thread may ask."""
+
+    def __init__(self, find: Callable[[], ControllerVm | None], controller: ControllerVm, clock: Clock) -> None:
+        self._find = find
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next_look = clock.monotonic()
+        self._pause = _FIRST_LOOK_SECONDS
+        self.host = controller.host
+
+    def find_again(self) -> Host:
+        """Where it is now. What was found a moment ago must do: the cloud is not asked for every request that fails."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if now < self._next_look:
+                return self.host
+            if now - self._next_look > _MOST_LOOK_SECONDS:  # all went well for a while
+                self._pause = _FIRST_LOOK_SECONDS
+            try:
+                found = self._find()
+            except InventoryError as error:
+                _logger.warning("Where the controller is now is not known at the moment: %s", error)
+                found = None
+            if (
+                found is not None
+                and found.phase in _WORTH_CONNECTING
+                and found.host.address
+                and found.host != self.host
+            ):
+                self.host, self._pause = found.host, _FIRST_LOOK_SECONDS
+            self._next_look = self._clock.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _MOST_LOOK_SECONDS)
+            return self.host
 
 
 class _Wait:

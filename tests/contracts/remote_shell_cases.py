@@ -16,6 +16,7 @@ from iris_adapters.system_clock import SystemClock
 from iris_core.config import SshConfig
 from iris_core.errors import AuthenticationFailedError, CommandTimeoutError, HostKeyError
 from iris_core.model import CommandResult, Host, HostRole
+from tests.support.sshd import Sshd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from iris_adapters.fakes.remote_shell import FakeCommand
     from iris_core.errors import RemoteShellError
     from iris_core.ports.remote_shell import RemoteShell
-    from tests.support.sshd import Sshd
 
 FLOOD_BYTES = 100 * (1 << 20)
 
@@ -124,6 +124,9 @@ class ShellCase(Protocol):
     def impostor(self) -> Host:
         """A host with another key than it should have."""
 
+    def moving(self) -> tuple[Host, Host, Callable[[], None]]:
+        """A host, the machine that takes its place elsewhere, and what makes the first one unreachable."""
+
     def lose_connections(self) -> None:
         """End every connection to `host` from its side."""
 
@@ -176,6 +179,11 @@ class FakeCase:
         self.fake.break_host("impostor", HostKeyError("another key", host="impostor"))
         return a_host("impostor", "127.0.0.1")
 
+    def moving(self) -> tuple[Host, Host, Callable[[], None]]:
+        """See `ShellCase`."""
+        old, new = a_host("moving", "127.0.0.6"), a_host("moving", "127.0.0.1")
+        return old, new, lambda: self.fake.break_host(old.address)
+
     def lose_connections(self) -> None:
         """See `ShellCase`."""
         self.fake.drop(self.host.name)
@@ -195,6 +203,7 @@ class FabricCase:
         self.silent_port = free_port()
         self.host = a_host("w0", sshd.address)
         self.directory = directory
+        self._host_keys: dict[str, str] = {}
         self.fabric = FabricShell(ssh_config(sshd, directory), SystemClock(), self._reported)
         self.shell: RemoteShell = self.fabric
         self._stack.callback(self.fabric.close)
@@ -211,6 +220,16 @@ class FabricCase:
         """See `ShellCase`."""
         return a_host("impostor", self._sshd.address)
 
+    def moving(self) -> tuple[Host, Host, Callable[[], None]]:
+        """See `ShellCase`."""
+        directory = self.directory / "moving"
+        directory.mkdir()
+        other = Sshd(directory, address="127.0.0.6", port=self._sshd.port)
+        (directory / "authorized_keys").write_bytes((self._sshd.directory / "authorized_keys").read_bytes())
+        self._stack.enter_context(other)
+        self._host_keys["moving"] = other.host_key_line
+        return a_host("moving", other.address), a_host("w0", self._sshd.address), other.stop
+
     def lose_connections(self) -> None:
         """See `ShellCase`."""
         self._sshd.kill_sessions()
@@ -223,7 +242,7 @@ class FabricCase:
         if host.name == "impostor":
             other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAtdrXUDQtOo4JAEhYzK3rWtEkRcZJtqsTSYaSQKZRc5"
             return [other]
-        return [self._sshd.host_key_line]
+        return [self._host_keys.get(host.instance_id, self._sshd.host_key_line)]
 
 
 class LocalCase:

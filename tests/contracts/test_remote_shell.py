@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -316,6 +317,39 @@ class TestForward:
             pass
 
         assert caught.value.port == first.local_port
+
+    def test_a_host_that_is_elsewhere_now_is_followed_on_the_same_port(self, case: ShellCase) -> None:
+        """It is asked for only when it cannot be connected to; the client that found out is served."""
+        old, new, vanish = case.moving()
+        asked: list[Host] = []
+
+        def find_again() -> Host:
+            asked.append(new)
+            return new
+
+        with case.shell.forward(old, case.answering_port, find_again=find_again) as forward:
+            port = forward.local_port
+            assert forward.exchange(b"here\n", 20) == b"HERE\n"
+            assert asked == []
+
+            vanish()
+            with suppress(RemoteShellError):  # a client of the moment in which the connection is lost may be reset
+                forward.exchange(b"lost\n", 20)
+
+            assert forward.exchange(b"there\n", 20) == b"THERE\n"
+            assert forward.local_port == port
+            assert asked == [new]
+
+    def test_a_host_that_is_nowhere_else_stays_unreachable(self, case: ShellCase) -> None:
+        """Each client is told; none waits for ever."""
+        old, _, vanish = case.moving()
+        with case.shell.forward(old, case.answering_port, find_again=lambda: None) as forward:
+            vanish()
+            with suppress(RemoteShellError):
+                forward.exchange(b"lost\n", 20)
+            for _ in range(2):
+                with pytest.raises(HostUnreachableError):
+                    forward.exchange(b"hello\n", 20)
 
     def test_two_forwards_have_two_ports(self, case: ShellCase) -> None:
         """A free local port is found for each."""

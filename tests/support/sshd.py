@@ -60,6 +60,7 @@ class Sshd:
     Args:
         directory: an empty directory for its files.
         address: what it listens on; any address of 127.0.0.0/8.
+        port: where. None: a free one.
         options: further lines of its configuration.
 
     Attributes:
@@ -68,7 +69,9 @@ class Sshd:
         host_key_line: its host key, `TYPE BASE64 COMMENT`.
     """
 
-    def __init__(self, directory: Path, *, address: str = "127.0.0.1", options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, *, address: str = "127.0.0.1", port: int | None = None, options: Sequence[str] = ()
+    ) -> None:
         self.address = address
         self.directory = directory
         self.user = getpass.getuser()
@@ -78,7 +81,7 @@ class Sshd:
         self._process: subprocess.Popen[bytes] | None = None
         self.host_key_line = make_key(directory / "host_key")
         (directory / "authorized_keys").write_text(make_key(self.user_key) + "\n")
-        self.port = _free_port(address)
+        self.port = _free_port(address) if port is None else port
 
     def __enter__(self) -> Self:
         self.start()

@@ -240,7 +240,13 @@ def _client(url: str | None, token: str | None, config: Path | None, prefix: str
             use_sudo, never = settings.logs.use_sudo, threading.Event()
             controller = with_token(shell, clock, controller, use_sudo=use_sudo, timeout_seconds=seconds, give_up=never)
         with (
-            open_tunnel(shell, clock, controller, timeout_seconds=seconds) as tunnel,
+            open_tunnel(
+                shell,
+                clock,
+                controller,
+                timeout_seconds=seconds,
+                find_controller=container.inventory().find_controller,
+            ) as tunnel,
             container.job_client(tunnel, controller.token) as client,
         ):
             yield client

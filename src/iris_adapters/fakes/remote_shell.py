@@ -85,7 +85,7 @@ class FakeForward:
     """Implements `PortForward`.
 
     Attributes:
-        host: the far end.
+        host: the far end; another one once that could not be reached any more and was found elsewhere.
         remote_port: there.
         local_port: the pretended port here. Nothing listens on it.
         is_open: whether its context is open.
@@ -96,6 +96,7 @@ class FakeForward:
     remote_port: int
     local_port: int
     answer: Callable[[FakeForward, bytes], bytes] = field(repr=False)
+    find_again: Callable[[], Host | None] | None = field(default=None, repr=False)
     is_open: bool = True
     requests: list[bytes] = field(default_factory=list)
 
@@ -188,11 +189,15 @@ class FakeShell:
         return process
 
     @contextmanager
-    def forward(self, host: Host, remote_port: int, local_port: int = 0) -> Iterator[FakeForward]:
+    def forward(
+        self, host: Host, remote_port: int, local_port: int = 0, *, find_again: Callable[[], Host | None] | None = None
+    ) -> Iterator[FakeForward]:
         """See `RemoteShell`."""
         with self._lock:
             self._check_reachable(host)
-            forward = FakeForward(host, remote_port, self._take_port(host, local_port), self._answer_exchange)
+            forward = FakeForward(
+                host, remote_port, self._take_port(host, local_port), self._answer_exchange, find_again
+            )
             self.forwards.append(forward)
         try:
             yield forward
@@ -221,14 +226,14 @@ class FakeShell:
                     self._exchanges.append(script)
 
     def break_host(self, name: str, error: RemoteShellError | None = None) -> None:
-        """Let every new connection to the host fail with `error`; None: it is unreachable. See also `drop`."""
+        """Let every new connection to the host of this name or address fail with `error`; None: it is unreachable. See also `drop`."""
         with self._lock:
             self._faults[name] = error or HostUnreachableError(
                 f"{name} cannot be reached, as scripted: start it or check the network", host=name
             )
 
     def heal_host(self, name: str) -> None:
-        """Let the host be reachable again."""
+        """Let the host of this name or address be reachable again."""
         with self._lock:
             self._faults.pop(name, None)
 
@@ -247,8 +252,11 @@ class FakeShell:
     def _check_reachable(self, host: Host) -> None:
         if self.closed:
             raise ConnectionLostError(f"{host.name}: the shell is closed", host=host.name)
-        if host.name in self._faults:
-            raise self._faults[host.name]
+        if self._is_broken(host):
+            raise self._faults.get(host.name) or self._faults[host.address]
+
+    def _is_broken(self, host: Host) -> bool:
+        return host.name in self._faults or host.address in self._faults
 
     def _next_answer(self, script: RunScript | ExchangeScript, answers: Sequence[_Answer]) -> _Answer:
         turn = self._turns.get(id(script), 0)
@@ -274,8 +282,10 @@ class FakeShell:
                 self._taken_ports.discard(forward.local_port)
 
     def _answer_exchange(self, forward: FakeForward, data: bytes) -> bytes:
+        if forward.is_open and self._is_broken(forward.host) and forward.find_again is not None:
+            forward.host = forward.find_again() or forward.host
         with self._lock:
-            scripts = self._exchanges if forward.is_open and forward.host.name not in self._faults else []
+            scripts = self._exchanges if forward.is_open and not self._is_broken(forward.host) else []
             answer = next(
                 (
                     self._next_answer(script, script.answers)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from iris_core.errors import ConnectionLostError, HostUnreachableError, LocalPortInUseError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from iris_core.model import CommandResult, Host
     from iris_core.ports.clock import Clock
@@ -104,7 +104,14 @@ class LocalShell:
         return DeadProcess()
 
     @contextmanager
-    def forward(self, host: Host, remote_port: int, local_port: int = 0) -> Iterator[DirectAddress]:
+    def forward(
+        self,
+        host: Host,
+        remote_port: int,
+        local_port: int = 0,
+        *,
+        find_again: Callable[[], Host | None] | None = None,  # noqa: ARG002 - this process goes nowhere else
+    ) -> Iterator[DirectAddress]:
         """See `RemoteShell`. There is no second port: `local_port` must be 0 or `remote_port`.
 
         A real forward to another port would be a listener of its own, with threads and faults of its own, for a controller

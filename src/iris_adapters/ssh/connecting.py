@@ -186,7 +186,7 @@ class Connector:
             argv = route.argv(host, port)
         if not self._proxies_left.acquire(blocking=False):
             raise HostUnreachableError(
-                f"{described(host)}: {self._config.most_iap_tunnels} tunnels are open already, and each is a gcloud of about 100 MB. "
+                f"{described(host)}: {self._config.most_iap_tunnels} tunnels are open already, and each is a gcloud of about 70 MB. "
                 "Raise gcp.ssh.most_iap_tunnels if there is the memory for more, or reach the hosts by their internal addresses "
                 "(gcp.ssh.route: internal) from a VM in the same network or through a ProxyJump in ~/.ssh/config",
                 host=host.name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import selectors
 import socket
 import threading
@@ -12,12 +14,18 @@ from typing import TYPE_CHECKING, Final
 from iris_adapters.ssh.connection import shell_closed
 from iris_adapters.ssh.errors import described
 from iris_adapters.ssh.forwarded import ForwardedClient
+from iris_adapters.ssh.port_owner import owner_of
+from iris_adapters.ssh.workers import Workers
 from iris_core.errors import ConnectionLostError, HostUnreachableError, LocalPortInUseError, RemoteShellError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from iris_adapters.ssh.connection import ConnectionPool, Lease, Link
     from iris_core.model import Host
     from iris_core.ports.clock import Clock
+
+_logger = logging.getLogger("iris.ssh")
 
 _LOOPBACK: Final = "127.0.0.1"
 _BACKLOG: Final = 128
@@ -30,21 +38,33 @@ class SshForward:
     """Implements `PortForward`: listens from `open` to `close`.
 
     Args:
-        host: the far end.
+        host: the far end, at first.
         remote_port: the port on its 127.0.0.1.
         local_port: on ours; 0: a free one.
         pool: makes the connections.
         clock: to wait with.
+        find_again: see `RemoteShell.forward`.
 
     Raises:
         LocalPortInUseError: `local_port` cannot be bound.
     """
 
-    def __init__(self, host: Host, remote_port: int, local_port: int, pool: ConnectionPool, clock: Clock) -> None:
+    def __init__(
+        self,
+        host: Host,
+        remote_port: int,
+        local_port: int,
+        pool: ConnectionPool,
+        clock: Clock,
+        *,
+        find_again: Callable[[], Host | None] | None = None,
+    ) -> None:
         self.host = host
         self.remote_port = remote_port
         self.pool = pool
         self._clock = clock
+        self._find_again = find_again
+        self._finder = Workers("iris-ssh-find", 1)
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._decided = threading.Event()  # whether there is a connection
@@ -88,7 +108,10 @@ class SshForward:
         with self._lock:
             if self._closed.is_set():
                 raise shell_closed(self.host)
-            self._listener.listen(_BACKLOG)
+            try:
+                self._listener.listen(_BACKLOG)
+            except OSError as error:  # two may bind a port on which neither listens yet
+                raise _taken(self.host, self._local_port, error) from error
             self.selector.register(self._listener, selectors.EVENT_READ)
             self.selector.register(self._wake_reader, selectors.EVENT_READ)
             name = f"iris-ssh-forward-{self._local_port}"
@@ -140,6 +163,33 @@ class SshForward:
         """Keep why the client from this local port failed, if an exchange wants to know."""
         if port in self._failures:
             self._failures[port] = error
+
+    def look_elsewhere(self, was: Host, found: Callable[[bool], None]) -> bool:
+        """Find out where the host is that could not be connected to, and tell `found` whether that is another place now.
+
+        Args:
+            was: where it was.
+            found: called on a thread of the forward's own.
+
+        Returns:
+            whether `found` will be called.
+        """
+        find_again = self._find_again
+        if find_again is None or self._closed.is_set():
+            return False
+
+        def find() -> None:
+            try:
+                if self.host == was and not self._closed.is_set():
+                    now = find_again()
+                    if now is not None and now != was:
+                        _logger.info("%s is at %s now; port %d leads there", now.name, now.address, self._local_port)
+                        self.host = now
+            finally:  # the client must not wait for ever, whatever goes wrong there
+                found(self.host != was)
+
+        self._finder.submit(find)
+        return True
 
     def forget(self, client: ForwardedClient) -> None:
         """The client is done."""
@@ -216,10 +266,14 @@ def _bind(host: Host, local_port: int) -> socket.socket:
         listener.bind((_LOOPBACK, local_port))
     except OSError as error:
         listener.close()
-        raise LocalPortInUseError(
-            f"local port {local_port} cannot be bound ({error.strerror}): choose another one, or 0 for a free one",
-            host=host.name,
-            port=local_port,
-        ) from error
+        raise _taken(host, local_port, error) from error
     listener.settimeout(0.0)
     return listener
+
+
+def _taken(host: Host, local_port: int, error: OSError) -> LocalPortInUseError:
+    owner = owner_of(local_port) if error.errno == errno.EADDRINUSE else None
+    why = f"is taken by {owner}" if owner is not None else f"cannot be used ({error.strerror})"
+    return LocalPortInUseError(
+        f"local port {local_port} {why}: choose another one, or 0 for a free one", host=host.name, port=local_port
+    )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from iris_adapters.ssh.connection import Lease, Link
     from iris_adapters.ssh.forward import SshForward
+    from iris_core.model import Host
 
 _PIECE_BYTES: Final = 1 << 16
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: closing sends a reset, so nobody takes it for a proper end
@@ -46,16 +47,23 @@ class ForwardedClient:
         self._host_closed = False
         self._client_told = False
         self._failure: RemoteShellError | None = None
+        self._goes_elsewhere = False
+        self._has_looked = False
         self._registered = 0
         self._is_over = False
 
     def begin(self) -> None:
         """Ask for a connection; a lost one is made anew here."""
-        forward = self._forward
-        self._lease = forward.pool.lease(forward.host, self._open, self._fail, session=False)
+        host = self._forward.host
+        self._lease = self._forward.pool.lease(
+            host, self._open, lambda error: self._not_connected(host, error), session=False
+        )
 
     def advance(self, *, can_read: bool = False) -> None:
         """Carry what can be carried now."""
+        if self._goes_elsewhere and not self._is_over:
+            self._goes_elsewhere = False
+            self.begin()
         if self._is_over or (self._channel is None and self._failure is None):
             return
         try:
@@ -135,6 +143,20 @@ class ForwardedClient:
             if self._is_over:
                 close_quietly(channel)
             forward.post(self)
+
+    def _not_connected(self, host: Host, error: RemoteShellError) -> None:
+        """The machine may have been made anew elsewhere: try there once."""
+
+        def found(elsewhere: bool) -> None:  # noqa: FBT001 - the one thing it is told
+            if elsewhere:
+                self._goes_elsewhere = True
+                self._forward.post(self)
+            else:
+                self._fail(error)
+
+        has_looked, self._has_looked = self._has_looked, True
+        if has_looked or not self._forward.look_elsewhere(host, found):
+            self._fail(error)
 
     def _fail(self, error: RemoteShellError) -> None:
         self._failure = error

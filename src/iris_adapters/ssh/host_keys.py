@@ -70,6 +70,18 @@ class KnownHosts:
             self._read()
             return self._keys.get(alias, ())
 
+    def lines_of(self, alias: str) -> list[int]:
+        """On which lines (from 1) the keys of `alias` are, for an error message.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+        return [number for number, line in enumerate(lines, 1) if alias in line.partition(" ")[0].split(",")]
+
     def add_first(self, alias: str, keys: Iterable[HostKey]) -> tuple[HostKey, ...]:
         """Keep `keys` for `alias` unless it has some already.
 
@@ -180,8 +192,11 @@ class HostKeys:
     def changed(self, host: Host, key: PKey) -> HostKeyError:
         """The error for a host that shows another key than the known one."""
         alias = alias_of(host)
+        with self._file_errors(host):
+            lines = self._known.lines_of(alias)
+        where = ", ".join(f"{self._known.path}:{line}" for line in lines) or str(self._known.path)
         return HostKeyError(
-            f"{described(host)} shows the host key {key.get_name()} {key.fingerprint}, which is not the one known for {alias}. "
+            f"{described(host)} shows the host key {key.get_name()} {key.fingerprint}, which is not the one known for {alias} ({where}). "
             "Nothing was sent to it: someone may be between you and it, or its system was installed anew. If you know that it "
             f"is right, run: ssh-keygen -R {alias} -f {self._known.path}",
             host=host.name,

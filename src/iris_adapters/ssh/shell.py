@@ -134,12 +134,14 @@ class FabricShell:
         return process
 
     @contextmanager
-    def forward(self, host: Host, remote_port: int, local_port: int = 0) -> Iterator[SshForward]:
+    def forward(
+        self, host: Host, remote_port: int, local_port: int = 0, *, find_again: Callable[[], Host | None] | None = None
+    ) -> Iterator[SshForward]:
         """See `RemoteShell`. Clients are reset, not closed, where the far side cannot be reached or is lost."""
         with self._lock:
             if self._closed:
                 raise shell_closed(host)
-            forward = SshForward(host, remote_port, local_port, self._pool, self._clock)
+            forward = SshForward(host, remote_port, local_port, self._pool, self._clock, find_again=find_again)
             self._forwards.add(forward)
         self._watchdog.start()
         try:

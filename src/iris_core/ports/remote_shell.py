@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from iris_core.errors import RemoteShellError
@@ -102,11 +102,15 @@ class RemoteShell(Protocol):
         """Start a command and return at once; connecting goes on in the background. All that happens reaches `listener`."""
         ...
 
-    def forward(self, host: Host, remote_port: int, local_port: int = 0) -> AbstractContextManager[PortForward]:
+    def forward(
+        self, host: Host, remote_port: int, local_port: int = 0, *, find_again: Callable[[], Host | None] | None = None
+    ) -> AbstractContextManager[PortForward]:
         """Forward 127.0.0.1:`local_port` (0: a free one) to 127.0.0.1:`remote_port` on the host, while the context is open.
 
         Entering connects to the host and binds the local port. A connection that is lost later is made anew when the next
-        client connects; the local port stays the same.
+        client connects; the local port stays the same. Where the host cannot be connected to any more, `find_again` is asked where
+        it is now (None: nobody knows): if that is another place, the forward leads there from then on, for the client that waits,
+        too. It is asked for each such client, one after the other, on a thread of the shell's; it raises nothing.
 
         Raises:
             HostUnreachableError, AuthenticationFailedError, HostKeyError: no connection.

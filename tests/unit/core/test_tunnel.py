@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,11 +11,16 @@ from iris_core.errors import (
     ConnectionLostError,
     ControllerNotReadyError,
     HostUnreachableError,
+    InventoryError,
     JobApiError,
     LocalPortInUseError,
 )
+from iris_core.model import VmPhase
 from iris_core.tunnel import open_tunnel
 from tests.unit.core.jobs_api import controller_answers, http_reply
+
+if TYPE_CHECKING:
+    from iris_core.model import ControllerVm
 
 CONTROLLER = make_controller()
 HOST = CONTROLLER.host.name
@@ -205,3 +212,96 @@ def test_waiting_can_be_given_up(clock: FakeClock) -> None:
         pytest.fail("the tunnel must not open")
 
     assert clock.monotonic() == 7
+
+
+class Cloud:
+    """Knows where the controller is, and counts how often it was asked.
+
+    Attributes:
+        controller: what it answers; an error is raised.
+        asked_at: when it was asked, in seconds.
+    """
+
+    def __init__(self, clock: FakeClock, controller: ControllerVm | InventoryError | None) -> None:
+        self.controller = controller
+        self.asked_at: list[float] = []
+        self._clock = clock
+
+    def __call__(self) -> ControllerVm | None:
+        self.asked_at.append(self._clock.monotonic())
+        if isinstance(self.controller, InventoryError):
+            raise self.controller
+        return self.controller
+
+
+RECREATED = replace(
+    CONTROLLER, host=replace(CONTROLLER.host, address="127.0.0.99", instance_id=f"{CONTROLLER.host.instance_id}1")
+)
+
+
+def test_a_controller_that_was_made_anew_is_found_behind_the_same_url(clock: FakeClock) -> None:
+    """The cloud is asked when the old address fails, and not before."""
+    shell = FakeShell(exchanges=[controller_answers()])
+    cloud = Cloud(clock, CONTROLLER)
+
+    with open_tunnel(shell, clock, CONTROLLER, timeout_seconds=60, find_controller=cloud) as url:
+        (forward,) = shell.forwards
+        forward.exchange(b"x", 1)
+        asked_before = len(cloud.asked_at)
+        cloud.controller = RECREATED
+        shell.break_host(CONTROLLER.host.address)
+
+        forward.exchange(b"x", 1)
+
+        assert asked_before == 0
+        assert forward.host == RECREATED.host
+        assert url == f"http://127.0.0.1:{forward.local_port}"
+        assert len(cloud.asked_at) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [CONTROLLER, None, InventoryError("no"), replace(RECREATED, phase=VmPhase.STOPPED)],
+    ids=["the same", "none", "unknown", "stopped"],
+)
+def test_a_controller_that_is_down_is_asked_for_thriftily(
+    clock: FakeClock, answer: ControllerVm | InventoryError | None
+) -> None:
+    """However many requests fail: at once, after ten seconds, after twenty more, and then every half minute."""
+    shell = FakeShell(exchanges=[controller_answers()])
+    cloud = Cloud(clock, answer)
+
+    with open_tunnel(shell, clock, CONTROLLER, timeout_seconds=60, find_controller=cloud):
+        (forward,) = shell.forwards
+        shell.break_host(CONTROLLER.host.address)
+        for _ in range(120):
+            with pytest.raises(HostUnreachableError):
+                forward.exchange(b"x", 1)
+            clock.advance(1)
+
+    assert cloud.asked_at == [0, 10, 30, 60, 90]
+
+
+def test_after_a_while_without_trouble_it_is_asked_for_quickly_again(clock: FakeClock) -> None:
+    """The second loss of a long connection is healed as fast as the first."""
+    shell = FakeShell(exchanges=[controller_answers()])
+    cloud = Cloud(clock, CONTROLLER)
+
+    with open_tunnel(shell, clock, CONTROLLER, timeout_seconds=60, find_controller=cloud):
+        (forward,) = shell.forwards
+        for at in (0, 40, 1000, 1010):
+            clock.advance(at - clock.monotonic())
+            shell.break_host(CONTROLLER.host.address)
+            with pytest.raises(HostUnreachableError):
+                forward.exchange(b"x", 1)
+            shell.heal_host(CONTROLLER.host.address)
+
+    assert cloud.asked_at == [0, 40, 1000, 1010]
+
+
+def test_a_controller_that_moves_while_it_is_waited_for_is_followed(clock: FakeClock) -> None:
+    """It may be made anew before it has ever answered."""
+    shell = FakeShell(exchanges=[controller_answers()], unreachable=[CONTROLLER.host.address])
+
+    with open_tunnel(shell, clock, CONTROLLER, timeout_seconds=60, find_controller=Cloud(clock, RECREATED)):
+        assert [forward.host for forward in shell.forwards] == [RECREATED.host]

@@ -169,3 +169,14 @@ def test_close_ends_everything() -> None:
     assert listener.heard == []
     with pytest.raises(ConnectionLostError, match="closed"):
         shell.run(ONE, ["true"], timeout_seconds=1)
+
+
+def test_a_host_is_broken_by_its_name_or_its_address() -> None:
+    """The same machine may be reached elsewhere."""
+    shell = FakeShell(unreachable=[ONE.address])
+
+    with pytest.raises(HostUnreachableError), shell.forward(ONE, 80):
+        pytest.fail("the forward must not open")
+    shell.heal_host(ONE.address)
+    with shell.forward(ONE, 80):
+        pass

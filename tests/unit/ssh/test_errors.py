@@ -2,19 +2,25 @@ from __future__ import annotations
 
 import errno
 import inspect
+import re
 import socket
 from base64 import b64decode
+from pathlib import Path
 
 import pytest
 from paramiko import ssh_exception
 from paramiko.pkey import PKey, UnknownKeyType
 
-from iris_adapters.ssh.errors import TABLE, Stage, ours, row_of
+from iris_adapters.ssh.errors import TABLE, Stage, login_failed, no_address, ours, proxy_failed, refused, row_of
+from iris_core.config import Route
 from iris_core.errors import (
     AuthenticationFailedError,
     ConnectionLostError,
     HostKeyError,
     HostUnreachableError,
+    InventoryError,
+    PermissionDeniedError,
+    RateLimitedError,
     RemoteShellError,
 )
 from iris_core.model import Host, HostRole
@@ -98,3 +104,68 @@ def test_our_own_errors_pass_through() -> None:
     error = HostKeyError("known", host="other")
 
     assert ours(error, HOST, Stage.CONNECTING) is error
+
+
+WORKER = Host(name="s-w1", role=HostRole.WORKER, address="10.0.0.8", zone="z", slice_name="s", worker_index=1)
+CONTROLLER = Host(name="c", role=HostRole.CONTROLLER, address="10.0.0.9", zone="z")
+
+
+@pytest.mark.parametrize(
+    ("host", "command"),
+    [
+        (CONTROLLER, "gcloud compute ssh me@c --zone=z --ssh-key-file=/k --command=true "),
+        (WORKER, "gcloud compute tpus tpu-vm ssh me@s --worker=1 --zone=z --ssh-key-file=/k --command=true "),
+    ],
+    ids=["instance", "slice"],
+)
+def test_a_refusal_says_what_was_offered_and_how_the_key_is_added(host: Host, command: str) -> None:
+    """User, key file, and a command to run as it stands."""
+    error = refused(ssh_exception.AuthenticationException("no"), host, "me", Path("/k"), oslogin=False)
+
+    assert "for the user 'me'" in str(error)
+    assert command in str(error)
+    assert "gcp.ssh.oslogin" in str(error)
+
+
+def test_a_refusal_under_os_login_names_the_role() -> None:
+    """Metadata keys would not help there."""
+    error = refused(ssh_exception.AuthenticationException("no"), WORKER, "me", Path("/k"), oslogin=True)
+
+    assert "roles/compute.osAdminLogin" in str(error)
+    assert "--ssh-key-file" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (PermissionDeniedError("no"), AuthenticationFailedError),
+        (RateLimitedError("busy"), HostUnreachableError),
+        (InventoryError("broken"), HostUnreachableError),
+    ],
+)
+def test_a_login_that_cannot_be_prepared_is_final_or_worth_another_try(
+    cause: InventoryError, kind: type[RemoteShellError]
+) -> None:
+    """A missing permission stays missing; a busy cloud does not stay busy."""
+    error = login_failed(cause, WORKER)
+
+    assert type(error) is kind
+    assert error.host == "s-w1"
+
+
+@pytest.mark.parametrize(
+    ("route", "said"),
+    [
+        (Route.EXTERNAL, "no external address yet: wait until it is ready; if .* iap or internal"),
+        (Route.IAP, "no internal address yet"),
+    ],
+)
+def test_a_host_without_an_address_may_need_another_route(route: Route, said: str) -> None:
+    """Only an external address may be missing for good."""
+    assert re.search(said, str(no_address(WORKER, route)))
+
+
+def test_a_program_that_fails_is_quoted() -> None:
+    """Its last line, and whether its time was over."""
+    assert "ended before the host answered. It said: bad." in str(proxy_failed(WORKER, "one\nbad\n", None))
+    assert "within 15 s. Run it by hand" in str(proxy_failed(WORKER, "", 15.0))

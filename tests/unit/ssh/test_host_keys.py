@@ -141,7 +141,7 @@ class TestFirstUse:
         """Also when it was another process that saw the first."""
         HostKeys(KnownHosts(known.path), HostKeyPolicy.FIRST_USE, Api()).believe_first(WORKER, parsed(A))
 
-        with pytest.raises(HostKeyError, match=r"ssh-keygen -R tpu\.99-1"):
+        with pytest.raises(HostKeyError, match=r"known_hosts:1\).*ssh-keygen -R tpu\.99-1 -f .*known_hosts"):
             HostKeys(known, HostKeyPolicy.FIRST_USE, Api()).believe_first(WORKER, parsed(B))
 
         assert known.of("tpu.99-1") == (key_of(A),)
