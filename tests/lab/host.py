@@ -19,6 +19,8 @@ from tests.lab.requirements import DOCKER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tests.lab.network import Network
+
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _INIT = Path(__file__).with_name("host_init.sh")
@@ -55,15 +57,27 @@ class Host:
         port: sshd's.
         cgroup: the parent of its containers' cgroups, beginning with `/`.
         engine_path: a directory with another Docker engine's programs (dockerd, containerd, its shim, runc). Empty: the machine's own.
+        network: what gives it a network of its own with this address. None: it shares the network of whoever boots it.
     """
 
-    def __init__(self, disk: Path, name: str, address: str, *, port: int, cgroup: str, engine_path: str = "") -> None:
+    def __init__(
+        self,
+        disk: Path,
+        name: str,
+        address: str,
+        *,
+        port: int,
+        cgroup: str,
+        engine_path: str = "",
+        network: Network | None = None,
+    ) -> None:
         self.name = name
         self.address = address
         self.port = port
         self._disk = disk
         self._cgroup = cgroup
         self._engine_path = engine_path
+        self._network = network
         self._rack: subprocess.Popen[bytes] | None = None  # `unshare`, the parent of the host's first process
         self._init = 0
         keys = disk / "etc" / "keys"
@@ -115,10 +129,12 @@ class Host:
             TimeoutError: it does not start; the logs are in the message.
         """
         assert not self.is_on, f"{self.name} is on already"
+        own_address = "" if self._network is None else self.address
+        arguments = [str(self._disk), self.name, self._cgroup, self._engine_path, own_address]
         console = (self._disk / "console").open("ab")
         with console:
             self._rack = subprocess.Popen(
-                [*_UNSHARE, "sh", str(_INIT), str(self._disk), self.name, self._cgroup, self._engine_path],
+                [*_UNSHARE, *([] if self._network is None else ["--net"]), "sh", str(_INIT), *arguments],
                 stdin=subprocess.PIPE,
                 stdout=console,
                 stderr=console,
@@ -126,6 +142,8 @@ class Host:
             )
         rack = self._rack.pid
         wait_until(lambda: self._find_init(rack), _START_SECONDS, f"the start of {self.name}")
+        if self._network is not None:
+            self._network.attach(self._init, self.address)
         self._await_engine()
         wait_until(self._sshd_answers, _START_SECONDS, f"the start of sshd on {self.name}: {self._log('sshd.log')}")
         if not self.docker("image", "ls", "--quiet", IMAGE).stdout:
@@ -159,7 +177,7 @@ class Host:
 
     def run(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         """Run a command on the host, not through ssh."""
-        command = ["nsenter", f"--target={self._init}", "--mount", "--pid", "--uts", "--wd=/root", "--", *argv]
+        command = ["nsenter", f"--target={self._init}", "--mount", "--pid", "--uts", "--net", "--wd=/root", "--", *argv]
         return _run(command, check=check, environment=_ENVIRONMENT)
 
     def docker(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:

@@ -3,14 +3,16 @@
 # namespaces, when its standard input does: that is how a host ends with the process that started it, however that ended.
 #   $1 the host's disk (a directory)   $2 its name   $3 the cgroup of its containers
 #   $4 a directory with another engine's programs (dockerd, containerd, its shim, runc), or empty
+#   $5 the address that it is about to have in a network namespace of its own, or empty
 set -eu
-disk=$1 name=$2 cgroup=$3 engine=${4:-}
+disk=$1 name=$2 cgroup=$3 engine=${4:-} address=${5:-}
 exec 3<&0 </dev/null
 export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 
 hostname "$name"
-mkdir -p "$disk/etc" "$disk/root" "$disk/docker"
-{ cat /etc/hosts; echo "127.0.0.1 $name"; } >"$disk/etc/hosts"
+mkdir -p "$disk/etc" "$disk/root" "$disk/docker" "$disk/var-lib"
+# There is no metadata server, and who asks for it shall learn so at once.
+{ cat /etc/hosts; echo "${address:-127.0.0.1} $name"; echo "127.0.0.1 metadata.google.internal"; } >"$disk/etc/hosts"
 mount --bind "$disk/etc/hosts" /etc/hosts
 # sshd refuses root where its password is locked with '!', even with a key.
 sed -i 's/^root:!/root:*/' "$disk/etc/shadow"
@@ -21,7 +23,9 @@ mount --bind "$disk/etc/passwd" /etc/passwd
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/sshd /run/lock
 mount --bind "$disk/root" /root
+mount --bind "$disk/var-lib" /var/lib
 cd /root
+until [ -z "$address" ] || ip -4 address show dev eth0 2>/dev/null | grep -q "$address/"; do sleep 0.05; done
 
 cat >"$disk/etc/start-engine" <<END
 #!/bin/sh

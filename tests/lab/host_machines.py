@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from tests.lab.network import Network
+
 _MOST_BOOTS = 4  # at the same time; an engine's start is mostly work
 
 
@@ -23,19 +25,21 @@ class HostMachines:
         directory: for the hosts' disks.
         cgroup: above those of all containers, beginning with `/`.
         ssh_port: the port of every host's sshd.
+        network: gives every host a network of its own. None: they share this process's, each with a loopback address.
 
     Attributes:
         project_metadata: reads the project's metadata, whose ssh-keys log in to every host; the cloud's, given later.
         os_login_keys: reads the keys of the account's OS Login profile, which log in to hosts that use it; likewise.
     """
 
-    def __init__(self, directory: Path, cgroup: str, *, ssh_port: int = 22) -> None:
+    def __init__(self, directory: Path, cgroup: str, *, ssh_port: int = 22, network: Network | None = None) -> None:
         self.project_metadata: Callable[[], Mapping[str, str]] = dict
         self.os_login_keys: Callable[[], list[str]] = list
         self._directory = directory
         self._cgroup = cgroup
         self._ssh_port = ssh_port
-        self._addresses = AddressPool(ssh_port)
+        self._network = network
+        self._addresses = network or AddressPool(ssh_port)
         self._hosts: dict[str, tuple[Record, list[Host]]] = {}
 
     def hosts(self, record: Record) -> Sequence[Host]:
@@ -49,7 +53,7 @@ class HostMachines:
             name = record.name if record.kind == Kind.INSTANCE else f"t1v-n-{record.number[-8:]}-w-{index}"
             address = self._addresses.take()
             disk = self._directory / f"{record.number}-{index}"
-            hosts.append(Host(disk, name, address, port=self._ssh_port, cgroup=self._cgroup))
+            hosts.append(Host(disk, name, address, port=self._ssh_port, cgroup=self._cgroup, network=self._network))
         self._hosts[record.number] = (record, hosts)
         return [Address(internal=host.address, external=host.address) for host in hosts]
 

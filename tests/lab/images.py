@@ -82,6 +82,7 @@ def _files() -> dict[str, bytes | str]:
         "bin/chatter": _CHATTER.encode(),
         "www/api/version": _VERSION.encode(),
         "etc/passwd": b"root:x:0:0:root:/:/bin/sh\n",
+        "tmp/.keep": b"",
     }
 
 

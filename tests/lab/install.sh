@@ -16,6 +16,7 @@ has ssh && has ssh-keygen || need openssh-client
 static_busybox || need busybox-static
 has sudo || need sudo
 has unshare && has nsenter || need util-linux
+has ip || need iproute2
 
 if [ -n "$packages" ]; then
     [ "$(id -u)" -eq 0 ] || { echo "install.sh: run me as root, to install:$packages" >&2; exit 1; }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tests.lab.host import Host
     from tests.lab.iap import IapTarget
+    from tests.lab.network import Network
 
 _LABS = itertools.count()
 
@@ -31,17 +32,18 @@ class Lab(GcloudApi):
 
     Args:
         ssh_port: of the hosts' sshd; `gcloud compute ssh` knows only 22.
+        network: gives every host a network of its own. None: they share this process's, each with a loopback address.
 
     Attributes:
         directory: all files of the lab are below it.
         cgroup: the cgroups of all its containers are below it.
     """
 
-    def __init__(self, *, ssh_port: int = 22) -> None:
+    def __init__(self, *, ssh_port: int = 22, network: Network | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="iris-lab-"))
         self.cgroup = f"/iris-lab-{os.getpid()}-{next(_LABS)}"
         self._watchdog = Watchdog(self.directory, self.cgroup)
-        self._machines = HostMachines(self.directory / "hosts", self.cgroup, ssh_port=ssh_port)
+        self._machines = HostMachines(self.directory / "hosts", self.cgroup, ssh_port=ssh_port, network=network)
         self._machines.project_metadata = lambda: self.cloud.project_metadata
         self._machines.os_login_keys = lambda: self.cloud.os_login.ssh_keys
         super().__init__(self.directory, self._machines)

@@ -17,7 +17,7 @@ def missing_for_api() -> list[str]:
 
 def missing_for_hosts() -> list[str]:
     """What pretended hosts lack besides."""
-    programs = ("dockerd", "containerd", "sshd", "ssh", "ssh-keygen", "sudo", "busybox", "unshare", "nsenter")
+    programs = ("dockerd", "containerd", "sshd", "ssh", "ssh-keygen", "sudo", "busybox", "unshare", "nsenter", "ip")
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     missing = [f"{program} is not installed" for program in programs if not shutil.which(program, path=path)]
     if not Path(DOCKER).exists():

@@ -57,7 +57,7 @@ TURN_SECONDS = 0.2
 AGAIN_SECONDS = 3.0  # between a Ray that ended and the next
 STOP_SECONDS = 8.0  # Docker gives a container 10 s from SIGTERM to SIGKILL
 UNFINISHED_SECONDS = 5.0  # a line that has no end after this long is passed on as it is
-MOST_READ_BYTES = 1 << 20  # of one file in one turn
+MOST_READ_BYTES = 8 << 20  # of one file in one turn
 RAY_MARKS = (b":job_id:", b":actor_name:", b":task_name:")  # lines that Ray writes into these files for its own readers
 
 
@@ -91,11 +91,9 @@ class TaskLog:
     def copy(self, now: float) -> bool:
         """Pass on what is new; False once the process that wrote it has ended and all is passed on."""
         ended = not Path(f"/proc/{self._pid}").exists()  # asked first: what it wrote before that is read below
-        data = self._file.read(MOST_READ_BYTES)
+        data = self._read()
         if data:
             self._since = now
-            *lines, self._rest = (self._rest + data).split(b"\n")
-            self._write([line for line in lines if not line.startswith(RAY_MARKS)])
         elif self._rest and (ended or now - self._since >= UNFINISHED_SECONDS):
             self.flush()
         return bool(data) or not ended
@@ -107,9 +105,17 @@ class TaskLog:
         self._rest = b""
 
     def close(self) -> None:
-        """Pass on what is left, and let go of the file."""
+        """Pass on all that is left, and let go of the file."""
+        while self._read():
+            pass
         self.flush()
         self._file.close()
+
+    def _read(self) -> bytes:
+        data = self._file.read(MOST_READ_BYTES)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._write([line for line in lines if not line.startswith(RAY_MARKS)])
+        return data
 
     def _write(self, lines: list[bytes]) -> None:
         if lines:

@@ -114,11 +114,13 @@ def test_other_files_of_rays_are_left_alone(rig: Rig) -> None:
     assert rig.turn() == ("", "")
 
 
-def test_the_end_passes_all_on(rig: Rig) -> None:
-    """When the node is stopped, also the line that has no end."""
-    rig.write("a\nb")
+def test_the_end_passes_all_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the node is stopped, also what is more than one turn takes, and the line that has no end."""
+    monkeypatch.setattr(ray_node, "MOST_READ_BYTES", 4)
+    rig.write("one\ntwo\nthree")
+    assert rig.turn() == ("one\n", "")
     rig.logs.close()
-    assert rig.read() == ("a\nb\n", "")
+    assert rig.read() == ("two\nthree\n", "")
 
 
 def test_the_token_is_made_once(tmp_path: Path) -> None:
