@@ -61,13 +61,23 @@ class _Guardian:
             self._guarded.add(process.pid)
             return process
 
+    def add(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            if self._process is None:
+                self._begin()
+            self._guarded.add(process.pid)
+            self._tell(f"+ {process.pid}")
+
     def ended(self, process: subprocess.Popen[bytes]) -> None:
         with self._lock:
             if process.pid in self._guarded:
                 self._guarded.discard(process.pid)
-                with suppress(OSError):  # somebody has killed the guardian: nothing to tell it
-                    os.write(self._pipe, b"- %d\n" % process.pid)
+                self._tell(f"- {process.pid}")
                 self._end_if_idle()
+
+    def _tell(self, line: str) -> None:
+        with suppress(OSError):  # somebody has killed the guardian: nobody to tell
+            os.write(self._pipe, f"{line}\n".encode())
 
     def _begin(self) -> None:
         theirs, self._pipe = os.pipe()
@@ -108,6 +118,15 @@ def start_guarded(command: Sequence[str], environment: Mapping[str, str]) -> sub
         OSError: this machine can start no process.
     """
     return _guardian.start(command, environment)
+
+
+def guard(process: subprocess.Popen[bytes]) -> None:
+    """Guard a program that runs already, and leads a process group of its own.
+
+    Raises:
+        OSError: this machine can start no process.
+    """
+    _guardian.add(process)
 
 
 def release(process: subprocess.Popen[bytes]) -> None:

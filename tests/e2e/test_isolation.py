@@ -73,9 +73,10 @@ def test_no_command_touches_another_cluster_or_owner(iris: Iris) -> None:
     planned = iris.run("cleanup", "-c", alice).stdout.splitlines()
     assert sorted(line.split()[0] for line in planned) == a
 
-    refused = iris.run("down", "-c", bob_on_a, "--no-black-box")
-    assert refused.returncode == 3
-    assert "alice" in refused.stderr
+    for command, code in ((["down", "--no-black-box"], 3), (["up"], 10)):
+        refused = iris.run(*command, "-c", bob_on_a)
+        assert refused.returncode == code, refused.stderr
+        assert "alice" in refused.stderr
     assert iris.run("cleanup", "-c", bob_on_a, "--no-dry-run").returncode == 0
     assert iris.names() == everything
 

@@ -17,7 +17,11 @@ from iris_adapters.child_guard import release, start_guarded
 PARENT = """
 import os, sys, time
 from iris_adapters.child_guard import start_guarded
-children = [start_guarded(["sh", "-c", "sleep 600 & wait"], dict(os.environ)) for _ in range(3)]
+import subprocess
+from iris_adapters.child_guard import guard
+children = [start_guarded(["sh", "-c", "sleep 600 & wait"], dict(os.environ)) for _ in range(2)]
+children.append(subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True, stdout=subprocess.DEVNULL))
+guard(children[-1])
 print(*(child.pid for child in children), flush=True)
 time.sleep(600)
 """

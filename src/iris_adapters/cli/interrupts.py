@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS: Final = 10.0
 """How long an end in order may take after the first signal."""
 
+_SHOW_CURSOR: Final = "\x1b[?25h"
 _SIGNAL_EXIT_CODE: Final = 128  # plus the signal's number: the shells' convention
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -80,7 +81,8 @@ class Interrupts:
 
     def _end_at_once(self, how: str) -> None:
         """End this process and the programs that it has started, whatever its threads are doing."""
-        last_words = "\n".join([f"\niris: {how}.", *self._at_stake])
+        cursor = _SHOW_CURSOR if os.isatty(2) else ""  # spinners hide it
+        last_words = "\n".join([f"{cursor}\niris: {how}.", *self._at_stake])
         leave_at_once(_SIGNAL_EXIT_CODE + (self.number or signal.SIGINT), last_words)
 
 

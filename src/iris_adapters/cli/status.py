@@ -21,16 +21,19 @@ from iris_adapters.cli.common import (
     say,
 )
 from iris_adapters.cli.durations import span_text
+from iris_core.log_paths import CONTAINER_LOGS
+from iris_core.model import ControllerVm, QueuedSlice, Slice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from iris_core.config import ClusterConfig
     from iris_core.costs import Assessed
-    from iris_core.model import Resource
+    from iris_core.model import Host, Resource
     from iris_core.source_status import SourceStatus
 
+_MOST_HOSTS_SHOWN = 32
 _COLUMNS = ("NAME", "KIND", "GROUP", "STATE", "HOSTS", "ADDRESS", "OWNER", "AGE")
 _PRICED_COLUMNS = ("PER HOUR", "COST")
 _SOURCE_COLUMNS = ("SOURCE", "STREAM", "SILENT FOR", "RESTARTS", "GAPS", "WHY")
@@ -43,11 +46,13 @@ def status(
         Path | None,
         typer.Option(metavar="DIR", help="Where an iris lands this cluster's logs: shows what streams, and why not."),
     ] = None,
+    *,
+    hosts: Annotated[
+        bool | None, typer.Option(help=f"A row for each host. Not given: for up to {_MOST_HOSTS_SHOWN} of them.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show controller and worker slices as Google Cloud reports them: state, age, owner, cost; and what streams of them."""
-    from iris_core.model import ControllerVm
-
     settings = read_gcp_config(config, prefix)
     with open_cluster(settings) as container:
         now = container.clock().now()
@@ -65,11 +70,15 @@ def status(
 
         print_json(_values(settings, assessed, sources, now))
     else:
-        _print_tables(settings, assessed, sources)
+        _print_tables(settings, assessed, sources, hosts=hosts)
 
 
 def _print_tables(
-    settings: ClusterConfig, assessed: Sequence[Assessed], sources: Sequence[SourceStatus] | None
+    settings: ClusterConfig,
+    assessed: Sequence[Assessed],
+    sources: Sequence[SourceStatus] | None,
+    *,
+    hosts: bool | None,
 ) -> None:
     from iris_adapters.cli.tables import print_table
     from iris_core.costs import total_of
@@ -79,7 +88,13 @@ def _print_tables(
     else:
         priced = bool(settings.prices)
         columns = _COLUMNS + (_PRICED_COLUMNS if priced else ())
-        print_table(columns, [_row(one) + (_prices(one) if priced else ()) for one in assessed])
+        count = sum(len(_hosts(one.resource)) for one in assessed)
+        rows = []
+        for one in assessed:
+            rows.append(_row(one) + (_prices(one) if priced else ()))
+            if hosts or (hosts is None and count <= _MOST_HOSTS_SHOWN):
+                rows += [_host_row(one, host) for host in _hosts(one.resource)]
+        print_table(columns, rows)
         total = total_of(assessed)
         if total.cost is not None:
             note(cost_text(total.per_hour, total.cost, total.unpriced))
@@ -95,39 +110,33 @@ def _print_tables(
 
 def _row(one: Assessed) -> tuple[object, ...]:
     resource = one.resource
-    state = f"{resource.phase} ({resource.state})" if resource.state else str(resource.phase)
-    addresses = _addresses(resource)
-    address = addresses[0] if addresses else ""
-    if len(addresses) > 1:
-        address += f" +{len(addresses) - 1}"
     group = getattr(resource, "group", "")
-    return (
-        resource.name,
-        _kind(resource),
-        group,
-        state,
-        len(addresses),
-        address,
-        resource.owner,
-        span_text(one.age_seconds),
-    )
+    count = len(_hosts(resource)) or ""
+    address = resource.host.address if isinstance(resource, ControllerVm) else ""
+    age = span_text(one.age_seconds)
+    return resource.name, _kind(resource), group, _state(resource), count, address, resource.owner, age
+
+
+def _host_row(one: Assessed, host: Host) -> tuple[object, ...]:
+    """A host comes and goes with its slice, and so has its state, owner and age."""
+    resource = one.resource
+    return f"  {host.name}", "host", "", _state(resource), "", host.address, resource.owner, span_text(one.age_seconds)
+
+
+def _state(resource: Resource) -> str:
+    return f"{resource.phase} ({resource.state})" if resource.state else str(resource.phase)
 
 
 def _prices(one: Assessed) -> tuple[object, ...]:
     return tuple("" if value is None else f"{value:.2f}" for value in (one.price_per_hour, one.cost))
 
 
-def _addresses(resource: Resource) -> list[str]:
-    from iris_core.model import ControllerVm, Slice
-
-    if isinstance(resource, ControllerVm):
-        return [resource.host.address]
-    return [host.address for host in resource.hosts] if isinstance(resource, Slice) else []
+def _hosts(resource: Resource) -> tuple[Host, ...]:
+    """The hosts of a slice: a controller is its own."""
+    return resource.hosts if isinstance(resource, Slice) else ()
 
 
 def _kind(resource: Resource) -> str:
-    from iris_core.model import ControllerVm, Slice
-
     return "controller" if isinstance(resource, ControllerVm) else "slice" if isinstance(resource, Slice) else "request"
 
 
@@ -141,9 +150,10 @@ def _values(
     from iris_core.costs import total_of
 
     total = total_of(assessed)
+    streams = {one.host: str(one.state) for one in sources or () if not one.source.startswith(CONTAINER_LOGS)}
     by_kind: dict[str, list[dict[str, Any]]] = {"controller": [], "slice": [], "request": []}
     for one in assessed:
-        by_kind[_kind(one.resource)].append(_resource_values(one))
+        by_kind[_kind(one.resource)].append(_resource_values(one, streams))
     return {
         "at": now.isoformat(),
         "label_prefix": settings.label_prefix,
@@ -157,9 +167,8 @@ def _values(
     }
 
 
-def _resource_values(one: Assessed) -> dict[str, Any]:
-    from iris_core.model import ControllerVm, QueuedSlice, Slice
-
+def _resource_values(one: Assessed, streams: Mapping[str, str]) -> dict[str, Any]:
+    """`streams` has the state of each host's main log."""
     resource = one.resource
     values: dict[str, Any] = {
         "name": resource.name,
@@ -180,6 +189,7 @@ def _resource_values(one: Assessed) -> dict[str, Any]:
             "address": resource.host.address,
             "port": resource.port,
             "instance_id": resource.host.instance_id,
+            "stream": streams.get(resource.name),
         }
     values |= {
         "group": resource.group,
@@ -189,7 +199,10 @@ def _resource_values(one: Assessed) -> dict[str, Any]:
     }
     if isinstance(resource, Slice):
         values["instance_id"] = resource.instance_id
-        values["hosts"] = [{"name": host.name, "address": host.address} for host in resource.hosts]
+        values["hosts"] = [
+            {"name": host.name, "address": host.address, "state": resource.state, "stream": streams.get(host.name)}
+            for host in resource.hosts
+        ]
     if isinstance(resource, QueuedSlice):
         values["problem"] = resource.problem or None
     return values

@@ -8,6 +8,7 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from iris_adapters.child_guard import guard, release
 from iris_adapters.controller.job_log import LineAssembler
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ class ReplicaProcess:
     """A running command line and the pipe its output comes through.
 
     The process leads a session and a process group of its own, so that a signal reaches all it has started, and none of the
-    terminal's signals reaches it. It stays unreaped until `finish`: so long its process id, and therefore its group's, cannot be
-    given to another process, and signalling the group is safe.
+    terminal's signals reaches it; it ends with iris, also with one that is killed. It stays unreaped until `finish`: so long its
+    process id, and therefore its group's, cannot be given to another process, and signalling the group is safe.
 
     Args:
         command_line: as `sh -c` takes it.
@@ -46,11 +47,13 @@ class ReplicaProcess:
         self._stdout = self._process.stdout
         self._lines = LineAssembler()
         try:
+            guard(self._process)
             os.set_blocking(self._stdout.fileno(), False)
             self.exit_fd = os.pidfd_open(self._process.pid)
         except OSError:
             self.signal_group(signal.SIGKILL)
             self._process.wait()
+            release(self._process)
             self._stdout.close()
             raise
         self.output_fd = self._stdout.fileno()
@@ -86,6 +89,7 @@ class ReplicaProcess:
             lines += self._lines.feed(data)
         lines += self._lines.end()
         exit_code = self._process.wait()
+        release(self._process)
         self._stdout.close()
         os.close(self.exit_fd)
         return lines, exit_code

@@ -106,7 +106,7 @@ class TestCluster:
         _, out, _ = cluster.run("status", "-c", cluster.config)
         heading, *rows = out.splitlines()
         assert heading.split() == ["NAME", "KIND", "GROUP", "STATE", "HOSTS", "ADDRESS", "OWNER", "AGE"]
-        assert [row.split()[0] for row in rows] == [CONTROLLER, "iris-tpu-1"]
+        assert [row.split()[0] for row in rows] == [CONTROLLER, "iris-tpu-1", "iris-tpu-1-w0", "iris-tpu-1-w1"]
         _, out, _ = cluster.run("status", "-c", cluster.config, "--output", "json")
         values = json.loads(out)
         assert values["controller"]["name"] == CONTROLLER

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from iris_adapters.cli.progress import progress_shown
@@ -37,6 +38,15 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_for_each_piece_of_news(mon
     ]
 
 
+def read_all(terminal: int) -> bytes:
+    """What has been written on the other side, which is closed; one read need not give all of it."""
+    pieces = []
+    with os.fdopen(terminal, "rb", buffering=0) as file, suppress(OSError):  # Linux's word for the end
+        while piece := file.read(1 << 16):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
 def test_on_a_terminal_each_resource_has_a_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is printed meanwhile is not overwritten; at the end each line shows what has become of its resource."""
     ours, theirs = pty.openpty()
@@ -48,8 +58,7 @@ def test_on_a_terminal_each_resource_has_a_line_that_changes(monkeypatch: pytest
             for event in EVENTS:
                 listener(event)
             sys.stderr.write("a warning from elsewhere\n")
-        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(ours, 1 << 16).decode())
-    os.close(ours)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", read_all(ours).decode())
     assert "a warning from elsewhere" in shown
     last = [line for line in shown.replace("\r", "\n").splitlines() if line.strip()][-2:]
     assert "✓ iris-controller-iris its VM is ready, at 10.0.0.9" in last[0]

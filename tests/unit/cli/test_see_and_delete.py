@@ -58,7 +58,7 @@ class TestStatus:
         shared.config.write_text(GCP + PRICES)
         _, out, err = shared.run("status", "-c", shared.config)
         assert out.splitlines()[1].split()[-5:] == ["me", "4h", "0m", "0.50", "2.00"]
-        assert [line.split()[-5:] for line in out.splitlines()[2:]] == [
+        assert [line.split()[-5:] for line in out.splitlines()[2::2]] == [
             [owner, "2h", "0m", "1.00", "2.00"] for owner in ("bob", "me")
         ]
         assert "2.50 an hour, 6.00 until now" in err
@@ -76,11 +76,25 @@ class TestStatus:
             *("cost", "labels"),
         ]
         hardware = ["group", "accelerator_type", "runtime_version", "spot"]
-        assert list(values["controller"]) == [*common, "machine_type", "address", "port", "instance_id"]
+        assert list(values["controller"]) == [*common, "machine_type", "address", "port", "instance_id", "stream"]
         assert list(values["slices"][0]) == [*common, *hardware, "instance_id", "hosts"]
+        assert list(values["slices"][0]["hosts"][0]) == ["name", "address", "state", "stream"]
         assert list(values["requests"][0]) == [*common, *hardware, "problem"]
         assert values["cost"] == {"per_hour": None, "until_now": None, "not_priced": ["e2-standard-4", "v5litepod-16"]}
         assert values["sources"] is None
+
+    def test_hosts_have_rows_where_there_are_few(self, rig: Rig) -> None:
+        """With their slice's state; the options say otherwise."""
+        rig.inventory = FakeInventory(slices=[make_slice("iris-tpu-1", hosts=33)])
+        few, all_of_them = rig.run("status", "-c", rig.config), rig.run("status", "-c", rig.config, "--hosts")
+        assert (len(few[1].splitlines()), len(all_of_them[1].splitlines())) == (2, 35)
+        assert few[1].splitlines()[1].split() == ["iris-tpu-1", "slice", "ready", "(READY)", "33"]
+        rig.inventory = FakeInventory(slices=[make_slice("iris-tpu-1", hosts=2, phase=VmPhase.FAILED)])
+        rows = rig.run("status", "-c", rig.config)[1].splitlines()[2:]
+        assert [row.split()[:4] for row in rows] == [
+            [f"iris-tpu-1-w{index}", "host", "failed", "(PREEMPTED)"] for index in range(2)
+        ]
+        assert len(rig.run("status", "-c", rig.config, "--no-hosts")[1].splitlines()) == 2
 
     def test_what_streams_with_a_log_dir(self, cluster: Rig, tmp_path: Path) -> None:
         """From the record that another iris writes; here one that has ended."""
@@ -92,6 +106,7 @@ class TestStatus:
         assert ["controller-logs", "not-captured"] in [row[:2] for row in rows]
         assert ["workers/iris-tpu-1-w1", "oom-killed"] in [row[:2] for row in rows]
         _, out, _ = cluster.run("status", "-c", cluster.config, "--log-dir", tmp_path / "logs", "-o", "json")
+        assert json.loads(out)["slices"][0]["hosts"][1]["stream"] == "oom-killed"
         worker = json.loads(out)["sources"][1]
         assert list(worker) == [
             *("source", "host", "state", "why", "silent_seconds", "exit_code", "oom_killed", "restarts", "gaps"),
