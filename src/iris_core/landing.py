@@ -72,16 +72,16 @@ class Landing:
         """
         file = self._file
         match action:
+            case Land(data, lines) if file is not None:  # first: there are millions
+                file.append(data)
+                self.lines_landed += lines
+                self._written(file)
             case Note(kind, details) if file is None:
                 self._announce(self._event(kind, details))
             case _ if file is None:
                 pass
             case ReadTail():
                 return TailRead(file.tail())
-            case Land(data, lines):
-                file.append(data)
-                self.lines_landed += lines
-                self._written(file)
             case BeginLife(kind, container_id, started_at, details):
                 event = self._event(kind, {**details, "container": container_id})
                 file.begin_life(

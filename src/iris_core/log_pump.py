@@ -16,7 +16,7 @@ from iris_core.container_watch import ContainerWatch
 from iris_core.errors import LogFileError
 from iris_core.landing import Landing
 from iris_core.log_events import LogEventKind
-from iris_core.log_protocol import Close, Found, Open, Send, Woken
+from iris_core.log_protocol import Close, Found, Land, Open, Send, Woken
 from iris_core.log_source import LogSource
 from iris_core.process_inbox import ProcessInbox
 
@@ -174,7 +174,8 @@ class LogPump:
     def _mail(self, slot: CaptureSlot) -> None:
         """There is something in a source's inbox (on any thread)."""
         self._ready.append(slot)
-        self.wake.set()
+        if not self.wake.is_set():  # `step` clears it before it looks at what is ready
+            self.wake.set()
 
     def step(self) -> float | None:
         """Do all that is to be done now; return in how many seconds there is more if nothing happens, None for never."""
@@ -248,6 +249,8 @@ class LogPump:
 
     def _act(self, slot: CaptureSlot, action: Action) -> Event | None:
         match action:
+            case Land():
+                return slot.landing.act(action)
             case Send(data):
                 slot.inbox.write(data)
             case Open(argv):

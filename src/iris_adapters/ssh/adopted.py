@@ -16,6 +16,7 @@ from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 
 from iris_adapters.ssh.reactor import READ_BYTES
+from iris_adapters.ssh.sinks import take_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +111,7 @@ class AdoptedTransport:
         """The message of which there are millions, a channel's data: without a `Message` for it."""
         channel = self._transport._channels.get(int.from_bytes(plain[2:6], "big"))  # noqa: SLF001 - docs/decisions/0005
         if channel is not None:
-            channel.in_buffer.feed(plain[_DATA_AT : _DATA_AT + int.from_bytes(plain[6:_DATA_AT], "big")])
+            take_data(channel, plain[_DATA_AT : _DATA_AT + int.from_bytes(plain[6:_DATA_AT], "big")])
 
     def _take(self, kind: int, message: Message) -> None:
         """Deal with one message, as Paramiko's `run` does for a client that is logged in."""

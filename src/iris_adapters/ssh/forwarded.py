@@ -92,6 +92,10 @@ class ForwardedClient:
 
     # What the channel tells.
 
+    def take(self, data: bytes) -> bool:  # noqa: ARG002 - the protocol's
+        """Let it wait: the forward's thread reads it."""
+        return False
+
     def readable(self) -> None:
         """Carry it."""
         self._forward.post(self)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _PIECE_BYTES: Final = 1 << 18  # more than a packet holds
 _ENDED_BY_SIGNAL: Final = 128
+_RAISED: Final = "What listens to %s on %s raised"
 _NO_STATUS: Final = -1  # Paramiko's word for it
 
 
@@ -119,6 +120,24 @@ class SshProcess:
 
     # What the channel tells (see `ChannelSink`).
 
+    def take(self, data: bytes) -> bool:
+        """Hand it over at once, where nobody hands over and nothing stands against it."""
+        with self._lock:
+            if self._handing_over or self._paused or self._over:
+                return False
+            self._handing_over = True
+        try:
+            self._listener.on_stdout(data)
+        except Exception:
+            _logger.exception(_RAISED, command_line(self._argv), self._host.name)
+            self._finish()
+        finally:
+            with self._lock:
+                self._handing_over = False
+        if self._end is not None:  # meanwhile, and whoever set it saw that this thread would look again
+            self._hand_over()
+        return True
+
     def readable(self) -> None:
         """Hand it over."""
         self._hand_over()
@@ -210,7 +229,7 @@ class SshProcess:
             try:
                 step()
             except Exception:
-                _logger.exception("What listens to %s on %s raised", command_line(self._argv), self._host.name)
+                _logger.exception(_RAISED, command_line(self._argv), self._host.name)
                 self._finish()
             finally:
                 with self._lock:

@@ -6,7 +6,14 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from paramiko.common import MSG_CHANNEL_CLOSE, MSG_CHANNEL_EOF, MSG_CHANNEL_REQUEST, MSG_CHANNEL_WINDOW_ADJUST
+from paramiko.channel import Channel
+from paramiko.common import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_EOF,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_WINDOW_ADJUST,
+    cMSG_CHANNEL_WINDOW_ADJUST,
+)
 from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
@@ -14,14 +21,15 @@ from paramiko.transport import Transport
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from paramiko.channel import Channel
-
 WINDOW_BYTES: Final = 1 << 21
 """How many bytes of a channel the far side may have sent that were not read here yet."""
 
 
 class ChannelSink(Protocol):
     """What hears of a channel. All but `readable` are called on the thread that reads its connection, none with a channel's lock held."""
+
+    def take(self, data: bytes) -> bool:
+        """Take what came on standard output, with nothing waiting before it; False: let it wait to be read, as if `take` were not there."""
 
     def readable(self) -> None:
         """There is something to `recv` that was not there before."""
@@ -71,6 +79,10 @@ class SinkBuffer:
         if self.sink is not None:
             self.sink.readable()
 
+    def hand_over(self, data: bytes) -> bool:
+        """Have the sink take what has arrived, if it will and nothing waits before it; returns whether it did."""
+        return self.sink is not None and not self._chunks and self.sink.take(data)
+
     def read(self, nbytes: int, _timeout: float | None = None) -> bytes:
         """Called by `Channel.recv`, which then opens the window again by as much. Empty: nothing is there."""
         if not self._chunks:
@@ -113,6 +125,7 @@ def attach(channel: Channel, sink: ChannelSink) -> tuple[SinkBuffer, SinkBuffer]
 
 
 _PARAMIKO: Any = Transport  # the parts of it that its stubs do not have
+_ANY_CHANNEL: Any = Channel
 _TABLE: Final[Mapping[int, Callable[[Channel, Message], None]]] = _PARAMIKO._channel_handler_table  # noqa: SLF001 - docs/decisions/0005
 
 
@@ -120,6 +133,24 @@ def close_quietly(channel: Channel) -> None:
     """Close it. Where the connection is on its way out, that cannot be said to the far side, and need not be."""
     with suppress(SSHException, EOFError, OSError):
         channel.close()
+
+
+def take_data(channel: Channel, data: bytes) -> None:
+    """Do what Paramiko does with data of a channel's standard output, without a stop in its buffer where it need not be.
+
+    Raises:
+        SSHException: see `SinkBuffer.feed`.
+    """
+    buffer: Any = channel.in_buffer
+    if not (isinstance(buffer, SinkBuffer) and data and buffer.hand_over(data)):
+        buffer.feed(data)
+    elif more := _ANY_CHANNEL._check_add_window(channel, len(data)):  # noqa: SLF001 - docs/decisions/0005
+        message = Message()
+        message.add_byte(cMSG_CHANNEL_WINDOW_ADJUST)
+        message.add_int(channel.remote_chanid)
+        message.add_int(more)
+        transport: Any = channel.transport
+        transport._send_user_message(message)  # noqa: SLF001 - as above
 
 
 def _buffer_of(channel: Channel) -> SinkBuffer:

@@ -41,7 +41,7 @@ def test_this_is_the_paramiko_that_was_read() -> None:
         (Transport, "_channel_handler_table _next_channel"),
         (Packetizer, "read_message write_all set_inbound_cipher set_inbound_compressor reset_seqno_in"),
         (Packetizer, "need_rekey _trigger_rekey start_handshake REKEY_BYTES REKEY_BYTES_OVERFLOW_MAX"),
-        (Channel, "_unlink"),
+        (Channel, "_unlink _check_add_window"),
         (paramiko_transport, "_active_threads"),
     ],
 )
