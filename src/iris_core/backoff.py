@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -24,11 +23,11 @@ class Backoff:
     def __init__(self, jitter: Callable[[], float]) -> None:
         self._jitter = jitter
         self._failures = 0
-        self._attempts: deque[float] = deque(maxlen=_BURST_ATTEMPTS)
+        self._attempts: list[float] = []
 
     def attempted(self, now: float) -> None:
         """An attempt begins."""
-        self._attempts.append(now)
+        self._attempts = [*self._attempts, now][-_BURST_ATTEMPTS:]
 
     def succeeded(self) -> None:
         """It came to something."""

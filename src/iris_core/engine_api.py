@@ -37,7 +37,7 @@ class HttpReply:
     def __init__(self) -> None:
         self.status = 0
         self.complete = False
-        self._h11 = h11.Connection(h11.CLIENT)
+        self._h11: h11.Connection | None = h11.Connection(h11.CLIENT)
         self._h11.send(h11.Request(method="GET", target="/", headers=[("Host", "docker")]))
         self._h11.send(h11.EndOfMessage())
         self._rest = b""  # of the chunks: the beginning of one
@@ -69,9 +69,12 @@ class HttpReply:
         return [data] if data else []
 
     def _read_head(self, data: bytes) -> bytes:
+        parser = self._h11
+        if parser is None:
+            return data
         try:
-            self._h11.receive_data(data)
-            while isinstance(event := self._h11.next_event(), h11.InformationalResponse):
+            parser.receive_data(data)
+            while isinstance(event := parser.next_event(), h11.InformationalResponse):
                 pass  # `100 Continue` and the like are not the answer
         except h11.RemoteProtocolError as error:
             raise EngineError(f"What answers is not a Docker engine: {error}; it sent {bytes(data[:80])!r}") from error
@@ -83,7 +86,8 @@ class HttpReply:
         if not self._chunked and b"content-length" in headers:
             self._left = int(headers[b"content-length"])
             self.complete = self._left == 0
-        rest, _ = self._h11.trailing_data
+        self._h11 = None  # 6 KB, for as long as a follow goes on
+        rest, _ = parser.trailing_data
         return rest
 
     def _read_chunks(self, data: bytes) -> list[bytes]:

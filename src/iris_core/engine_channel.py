@@ -247,9 +247,11 @@ class EngineChannel:
             outcome.served += len(lines)
             if seeker is not None and not outcome.found:
                 index = seeker.find(lines)
-                outcome.found = index is not None
-                lines = lines[index:]
-                if index is None:
+                if index is not None:
+                    outcome.found = True
+                    seeker = anchor = None  # a follow may go on for months
+                    lines = lines[index:]
+                else:
                     if follow and tail is not docker_logs.ALL and outcome.served >= tail:
                         return outcome
                     continue

@@ -80,7 +80,7 @@ class CaptureSlot:
         self.inbox = ProcessInbox(lambda: on_mail(self))
         self.on_found = on_found
         self.done = False
-        self.pending: deque[Action] = deque()
+        self.pending: list[Action] = []
         self.stalled_until: float | None = None
         self.give_up_at: float | None = None
         self.timer_at: float | None = None
@@ -240,7 +240,7 @@ class LogPump:
                 slot.stalled_until = self._clock.monotonic() + _STALL_SECONDS
                 slot.landing.failed(error)
                 break
-            slot.pending.popleft()
+            del slot.pending[0]
             if answer is not None:
                 slot.pending.extend(slot.machine.receive(answer, self._clock.monotonic()))
         if slot.machine.finished and not slot.pending:

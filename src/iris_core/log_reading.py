@@ -84,7 +84,9 @@ class LogReading:
         self._silence = min(_MOST_SILENCE, silence * 2)
         anchor = yield from self._channel.anchor()
         tail = _TAILS[self._follow_tail] if anchor and anchor.certain else docker_logs.ALL
-        outcome = yield from self._channel.read(state, anchor, self._land, tail=tail, follow_seconds=silence)
+        read = self._channel.read(state, anchor, self._land, tail=tail, follow_seconds=silence)
+        del anchor  # a follow may go on for months, and is done with it soon
+        outcome = yield from read
         if outcome.complete:
             if self._channel.now - before < _SHORT_FOLLOW:
                 yield from self._channel.sleep(_SHORT_FOLLOW, connected=True)

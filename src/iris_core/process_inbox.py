@@ -33,7 +33,7 @@ class ProcessInbox:
         self._process: RemoteProcess | None = None
         self._generation = 0  # of the process: what an earlier one still says is of no interest
         self._lock = threading.Lock()  # for what follows
-        self._events: deque[tuple[int, Event]] = deque()
+        self._events: deque[tuple[int, Event]] | None = None  # made when first needed: an empty one is 600 bytes
         self._bytes = 0
         self._paused = False
         self._told = False  # that there is something to take
@@ -66,7 +66,7 @@ class ProcessInbox:
         """All that is here, for `first_of` and `put_back`."""
         with self._lock:
             self._told = False
-            events, self._events = self._events, deque()
+            events, self._events = self._events or deque(), None
             self._bytes = 0
             resume, self._paused = self._paused, False
         if resume:
@@ -91,12 +91,15 @@ class ProcessInbox:
     def put_back(self, events: deque[tuple[int, Event]]) -> None:
         """Leave here what was taken and not used."""
         with self._lock:
-            self._events.extendleft(reversed(events))
             self._bytes += sum(_size(event) for _, event in events)
+            events.extend(self._events or ())
+            self._events = events
 
     def _put(self, generation: int, event: Event) -> None:
         """Leave an event here (on any thread), and have the process wait if too much is here."""
         with self._lock:
+            if self._events is None:
+                self._events = deque()
             self._events.append((generation, event))
             self._bytes += _size(event)
             pause = self._bytes > _HIGH_BYTES and not self._paused

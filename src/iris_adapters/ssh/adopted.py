@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from paramiko.common import (
@@ -21,11 +22,14 @@ from iris_adapters.ssh.sinks import take_data
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from paramiko.channel import Channel
+
     from iris_adapters.ssh.packets import IrisPacketizer
     from iris_adapters.ssh.reactor import Reactor
 
 _KEY_EXCHANGE: Final = range(30, 42)  # the messages of the exchange's method (RFC 4250, 4.1.2)
 _KIND_AT: Final = 1  # in a packet, after the length of its padding
+_DATA_HEAD: Final = struct.Struct(">II")
 _DATA_AT: Final = 10  # in one of channel data: after its kind, the channel's number and the data's length
 
 
@@ -47,6 +51,8 @@ class AdoptedTransport:
         self._packets = packets
         self._reactor = reactor
         self._ended = ended
+        self._channel: Channel | None = None  # that spoke last: most often there is only one
+        self._channel_number = -1
         self.sock = packets.take_over(self.wants_to_send)
 
     # From any thread.
@@ -109,9 +115,12 @@ class AdoptedTransport:
 
     def _take_data(self, plain: bytes) -> None:
         """The message of which there are millions, a channel's data: without a `Message` for it."""
-        channel = self._transport._channels.get(int.from_bytes(plain[2:6], "big"))  # noqa: SLF001 - docs/decisions/0005
-        if channel is not None:
-            take_data(channel, plain[_DATA_AT : _DATA_AT + int.from_bytes(plain[6:_DATA_AT], "big")])
+        number, length = _DATA_HEAD.unpack_from(plain, _KIND_AT + 1)
+        if number != self._channel_number or self._channel is None or self._channel.closed:
+            self._channel = self._transport._channels.get(number)  # noqa: SLF001 - docs/decisions/0005
+            self._channel_number = number
+        if self._channel is not None:
+            take_data(self._channel, plain[_DATA_AT : _DATA_AT + length])
 
     def _take(self, kind: int, message: Message) -> None:
         """Deal with one message, as Paramiko's `run` does for a client that is logged in."""

@@ -270,7 +270,9 @@ class ConnectionPool:
 
     def _watch_open(self, link: Link, now: float) -> None:
         patience = self._config.dead_peer_seconds
-        if link.transport.heard:
+        packets = link.transport.packets
+        if packets.heard:
+            packets.heard = False
             link.heard_at, link.asked_at = now, None
         elif link.asked_at is not None:
             if now - link.asked_at >= patience:
@@ -283,6 +285,8 @@ class ConnectionPool:
         elif now - link.heard_at >= patience / _QUIET_SHARE:
             link.asked_at = now
             self._workers.submit(link.transport.ask_for_answer)
+        if link.leases:  # as nearly always: without the lock
+            return
         with self._lock:
             idle = not link.leases and now - link.idle_since >= _IDLE_SECONDS
             if idle:

@@ -7,8 +7,8 @@ sent at once waits here until the reactor sends it. Only AES-GCM (RFC 5647), whi
 from __future__ import annotations
 
 import socket
+import struct
 import threading
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from paramiko.message import Message
 
+_LENGTH: Final = struct.Struct(">I")
 _TAG_BYTES: Final = 16
 _LENGTH_BYTES: Final = 4
 _LONGEST_PACKET: Final = 1 << 18  # 32 KiB of data and their heads are usual; RFC 4253, 6.1 asks for 35,000 bytes
@@ -53,9 +54,10 @@ class IrisPacketizer(Packetizer):
         self._iv_counter = 0
         self._compressed = False
         self._received = 0
-        self._unsent: deque[bytes] | None = None  # None: not taken over
+        self._lock = threading.Lock()  # for what follows
+        self._unsent: list[bytes] | None = None  # None: not taken over
         self._unsent_bytes = 0
-        self._sent = threading.Condition()
+        self._waiting: list[threading.Event] = []  # for less to be unsent
         self._wants_to_send: Callable[[], None] = lambda: None
 
     # While the connection has a thread of its own.
@@ -101,8 +103,8 @@ class IrisPacketizer(Packetizer):
             with suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
         super().close()
-        with self._sent:
-            self._sent.notify_all()
+        with self._lock:
+            self._wake()
 
     # Once it is a reactor's.
 
@@ -117,11 +119,11 @@ class IrisPacketizer(Packetizer):
         Returns:
             the socket, which blocks no more, and which nobody else can close: those who hold the one before hold an empty shell.
         """
-        with self._sent:
+        with self._lock:
             sock = socket.socket(fileno=self._sock.detach())
             sock.settimeout(0.0)
             self._sock = sock
-            self._unsent = deque()
+            self._unsent = []
             self._wants_to_send = wants_to_send
         return sock
 
@@ -139,7 +141,7 @@ class IrisPacketizer(Packetizer):
         """
         at, end = 0, len(view)
         while end - at >= _LENGTH_BYTES:
-            size = int.from_bytes(view[at : at + _LENGTH_BYTES], "big")
+            [size] = _LENGTH.unpack_from(view, at)
             if not 0 < size <= _LONGEST_PACKET:
                 raise SSHException(f"The host sent a packet of {size} bytes")
             after = at + size + _OVERHEAD_BYTES
@@ -171,7 +173,7 @@ class IrisPacketizer(Packetizer):
         Raises:
             EOFError: the connection is gone.
         """
-        with self._sent:
+        with self._lock:
             if self._unsent is None:
                 super().write_all(out)
                 return
@@ -195,19 +197,21 @@ class IrisPacketizer(Packetizer):
         Raises:
             OSError: the connection is gone.
         """
-        with self._sent:
+        if not self._unsent:
+            return True
+        with self._lock:
             while self._unsent:
-                out = self._unsent.popleft()
+                out = self._unsent.pop(0)
                 try:
                     sent = self._sock.send(out)
                 except BlockingIOError:
                     sent = 0
                 self._unsent_bytes -= sent
                 if sent < len(out):
-                    self._unsent.appendleft(out[sent:])
+                    self._unsent.insert(0, out[sent:])
                     break
-            if self._unsent_bytes <= _MUCH_UNSENT_BYTES:
-                self._sent.notify_all()
+            if not self.much_unsent:
+                self._wake()
             return not self._unsent
 
     @property
@@ -217,9 +221,17 @@ class IrisPacketizer(Packetizer):
 
     def wait_to_send(self) -> None:
         """Wait while there is much to be sent. Never on the thread that sends it, nor with a lock held that it takes."""
-        if self.much_unsent:
-            with self._sent:
-                self._sent.wait_for(lambda: self.closed or not self.much_unsent)
+        while True:
+            with self._lock:
+                if self.closed or not self.much_unsent:
+                    return
+                less = threading.Event()
+                self._waiting.append(less)
+            less.wait()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            self._waiting.pop().set()
 
     def _want_new_keys(self) -> None:
         if not self.need_rekey():

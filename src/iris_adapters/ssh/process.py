@@ -6,7 +6,6 @@ import logging
 import shlex
 import signal
 import threading
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -63,7 +62,7 @@ class SshProcess:
         self._channel: Channel | None = None
         self._out: SinkBuffer | None = None
         self._err: SinkBuffer | None = None
-        self._input: deque[bytes] = deque()
+        self._input: list[bytes] = []
         self._end: Callable[[], None] | None = None  # the last word to the listener, once it is known
         self._failed = False  # and that word is an error
         self._holed = False  # something that had arrived is lost: nothing that came after it may be handed over
@@ -300,7 +299,7 @@ class SshProcess:
                 if self._over or channel is None or not (self._input or self._end_input):
                     self._flushing = False
                     return
-                data = self._input.popleft() if self._input else b""
+                data = self._input.pop(0) if self._input else b""
                 self._window_opened = False
             try:
                 if not data:
@@ -311,7 +310,7 @@ class SshProcess:
                 sent = 0
                 with self._lock:
                     if not self._window_opened:
-                        self._input.appendleft(data)
+                        self._input.insert(0, data)
                         self._flushing = False
                         return
             except Exception:  # noqa: BLE001 - the channel is closed, and its end reaches the listener on its own way
@@ -321,4 +320,4 @@ class SshProcess:
                     return  # closed; its end reaches the listener on its own way
             if sent < len(data):
                 with self._lock:
-                    self._input.appendleft(data[sent:])
+                    self._input.insert(0, data[sent:])

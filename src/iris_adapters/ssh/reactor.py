@@ -20,8 +20,8 @@ READ_BYTES: Final = 1 << 18
 """Read of one connection before it is the next one's turn, so that none starves the others."""
 
 _LITTLE_BYTES: Final = 1 << 16
-_GATHER_SECONDS_EACH: Final = 2e-5
-_MOST_GATHER_SECONDS: Final = 0.02
+_GATHER_SECONDS_EACH: Final = 5e-5
+_MOST_GATHER_SECONDS: Final = 0.05
 _LEAST_GATHER_SECONDS: Final = 0.001
 _BUFFER_BYTES: Final = READ_BYTES + (
     1 << 19

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 WINDOW_BYTES: Final = 1 << 21
 """How many bytes of a channel the far side may have sent that were not read here yet."""
 
+_SMALL_CHANGE_BYTES: Final = (
+    WINDOW_BYTES // 32
+)  # so little is not told to the channel, which opens its window by tenths
+
 
 class ChannelSink(Protocol):
     """What hears of a channel. All but `readable` are called on the thread that reads its connection, none with a channel's lock held."""
@@ -53,7 +57,7 @@ class ChannelSink(Protocol):
 class SinkBuffer:
     """Takes the place of a channel's `BufferedPipe`: never blocks, and tells its sink of every arrival."""
 
-    __slots__ = ("_bytes", "_chunks", "has_ended", "is_closed", "sink")
+    __slots__ = ("_bytes", "_chunks", "has_ended", "is_closed", "sink", "taken_bytes")
 
     def __init__(self) -> None:
         self.sink: ChannelSink | None = None
@@ -61,6 +65,7 @@ class SinkBuffer:
         self.is_closed = False
         self._chunks: deque[bytes] | None = None  # made when first needed: an empty deque is 760 bytes
         self._bytes = 0
+        self.taken_bytes = 0  # by the sink at once, that the channel's window does not know of yet
 
     def feed(self, data: bytes) -> None:
         """Called by the channel with what has arrived.
@@ -144,7 +149,12 @@ def take_data(channel: Channel, data: bytes) -> None:
     buffer: Any = channel.in_buffer
     if not (isinstance(buffer, SinkBuffer) and data and buffer.hand_over(data)):
         buffer.feed(data)
-    elif more := _ANY_CHANNEL._check_add_window(channel, len(data)):  # noqa: SLF001 - docs/decisions/0005
+        return
+    buffer.taken_bytes += len(data)
+    if buffer.taken_bytes < _SMALL_CHANGE_BYTES:
+        return
+    taken, buffer.taken_bytes = buffer.taken_bytes, 0
+    if more := _ANY_CHANNEL._check_add_window(channel, taken):  # noqa: SLF001 - docs/decisions/0005
         message = Message()
         message.add_byte(cMSG_CHANNEL_WINDOW_ADJUST)
         message.add_int(channel.remote_chanid)

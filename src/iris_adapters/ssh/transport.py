@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -76,17 +75,16 @@ class IrisTransport(Transport):
         self._reactor = reactor if isinstance(sock, socket.socket) and not is_gateway else None
         self._adopted: AdoptedTransport | None = None
         self._handing_over = threading.RLock()
-        self._held_back: deque[Message] = deque()
+        self._held_back: list[Message] = []
         self._packets: IrisPacketizer = self.packetizer  # type: ignore[assignment] # it was told to make one
         self._packets.may_hand_over = self._may_hand_over
         self.set_log_channel(LOGGER.name)
         self.get_security_options().ciphers = _QUICK_CIPHERS
 
     @property
-    def heard(self) -> bool:
-        """Whether a packet has arrived since this was last read."""
-        heard, self._packets.heard = self._packets.heard, False
-        return heard
+    def packets(self) -> IrisPacketizer:
+        """The packetizer, as what it is."""
+        return self._packets
 
     def ask_for_answer(self) -> None:
         """Send a request that every SSH server must answer, if only with a refusal. Does not wait for the answer."""
@@ -170,4 +168,4 @@ class IrisTransport(Transport):
     def _parse_newkeys(self, m: Message) -> None:
         super()._parse_newkeys(m)  # type: ignore[misc] # not in the stubs
         while self._held_back:
-            super()._send_user_message(self._held_back.popleft())  # type: ignore[misc] # not in the stubs
+            super()._send_user_message(self._held_back.pop(0))  # type: ignore[misc] # not in the stubs
