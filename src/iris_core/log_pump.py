@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from iris_core.ports.clock import Clock
     from iris_core.ports.remote_shell import RemoteShell
 
+_GATHER_SECONDS_EACH: Final = 5e-5
+_MOST_GATHER_SECONDS: Final = 0.05
+_LEAST_GATHER_SECONDS: Final = 0.001
 _STALL_SECONDS: Final = 1.0  # before a landed file that could not be written is tried again
 
 
@@ -163,6 +166,12 @@ class LogPump:
                 ):  # else what it wants done is not done yet, and it must be told nothing before
                     self._perform(slot, slot.machine.drain(now))
                 self._set_timer(slot)
+
+    @property
+    def gather_seconds(self) -> float:
+        """How long to let more come together before the next `step`; 0 for few sources. To wake up costs more than to land a line."""
+        seconds = min(_MOST_GATHER_SECONDS, len(self.slots) * _GATHER_SECONDS_EACH)
+        return seconds if seconds >= _LEAST_GATHER_SECONDS else 0.0
 
     def run_until_done(self) -> None:
         """Step until no source is left; for when all of them have been told to finish."""

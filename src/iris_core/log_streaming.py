@@ -113,6 +113,7 @@ class LogStreamHandle:
                 self._adopt()
                 self._let_go()
                 self._clock.wait(pump.wake, pump.step())
+                self._clock.wait(self._stop, pump.gather_seconds)
             self._adopt()
             self._capture.drain()
             pump.run_until_done()

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _MOST_SESSIONS: Final = 8  # of one connection; sshd's own limit (MaxSessions) is 10 unless it is told otherwise
 _IDLE_SECONDS: Final = 30.0  # an unused connection is kept so long: the next command saves a key exchange and a login
 _QUIET_SHARE: Final = 4  # a peer is asked for an answer after a quarter of the time that it may owe one
+_LOOK_SHARE: Final = (
+    10  # and one that was heard of is not looked at again for a tenth of it: most of a thousand looks are spared
+)
 
 Ready: TypeAlias = "Callable[[Link], None]"
 Failed: TypeAlias = "Callable[[RemoteShellError], None]"
@@ -66,6 +69,7 @@ class Link:
         self.idle_since = now
         self.heard_at = now
         self.asked_at: float | None = None
+        self.look_at = now  # not before, while it is open and in use
         self._transport: IrisTransport | None = None
         self._loss: RemoteShellError | None = None
         self._sinks: set[ChannelSink] = set()
@@ -212,10 +216,10 @@ class ConnectionPool:
         with self._lock:
             links = [link for group in self._links.values() for link in group]
         for link in links:
-            if link.is_open:
-                self._watch_open(link, now)
-            else:
+            if not link.is_open:
                 link.attempt.end_if_late()
+            elif now >= link.look_at or not link.leases:
+                self._watch_open(link, now)
 
     def close(self) -> list[threading.Thread]:
         """End everything. Returns the threads that are about to end."""
@@ -274,6 +278,7 @@ class ConnectionPool:
         if packets.heard:
             packets.heard = False
             link.heard_at, link.asked_at = now, None
+            link.look_at = now + patience / _LOOK_SHARE
         elif link.asked_at is not None:
             if now - link.asked_at >= patience:
                 link.lose(

@@ -48,7 +48,7 @@ class FabricShell:
 
     A peer that falls silent is noticed in two ways: the kernel gives up what is not acknowledged (TCP_USER_TIMEOUT, Linux),
     and a watchdog asks every quiet peer for an answer, which also finds an sshd that hangs. Either way the listeners hear
-    `ConnectionLostError` at most about `dead_peer_seconds` x 1.25 and a second after the peer's last sign of life.
+    `ConnectionLostError` at most about `dead_peer_seconds` x 1.35 and a second after the peer's last sign of life.
 
     Args:
         config: how hosts are reached.
