@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from iris_core.log_protocol import Event
 
 # Seconds.
-_FIRST_SILENCE: Final = 5.0  # of a follow, before a SNAPSHOT checks it; doubled while that finds nothing
-_MOST_SILENCE: Final = 60.0
+_FIRST_SILENCE: Final = 5.0  # of a follow, before a SNAPSHOT checks it; doubled each time that finds it right
+_MOST_SILENCE: Final = 300.0  # a check costs some milliseconds, and there may be a thousand sources
 _SHORT_FOLLOW: Final = 0.25  # the least time from one follow to the next
 
 _TAILS: Final = (256, 2048, 16_384, 131_072, 1_048_576, docker_logs.ALL)
@@ -33,6 +33,14 @@ class Tell(Protocol):
     def __call__(self, kind: LogEventKind, **details: object) -> None:
         """Tell of it."""
         ...
+
+
+class _RungError(Exception):
+    """There is a line after the last landed one."""
+
+
+def _ring(_lines: list[bytes]) -> None:
+    raise _RungError
 
 
 class LogReading:
@@ -61,6 +69,12 @@ class LogReading:
 
     def snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
         """Land all that the engine holds after the last landed entry; returns how many lines."""
+        landed = yield from self._snapshot(state)
+        if landed:
+            self._silence = _FIRST_SILENCE
+        return landed
+
+    def _snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
         anchor = yield from self._channel.anchor()
         if anchor is None:
             return (yield from self._first_snapshot(state))
@@ -80,8 +94,7 @@ class LogReading:
     def follow(self, state: ContainerState) -> Generator[None, Event, None]:
         """Land what comes, until the follow ends, falls silent, or proves to have begun too late."""
         before = self._channel.now
-        silence = self._silence
-        self._silence = min(_MOST_SILENCE, silence * 2)
+        silence = self._next_silence()
         anchor = yield from self._channel.anchor()
         tail = _TAILS[self._follow_tail] if anchor and anchor.certain else docker_logs.ALL
         read = self._channel.read(state, anchor, self._land, tail=tail, follow_seconds=silence)
@@ -98,6 +111,34 @@ class LogReading:
         # A follow that goes on cannot be called off within its channel.
         self._channel.close()
         self._channel.open()
+
+    def await_ring(self, state: ContainerState) -> Generator[None, Event, bool]:
+        """Wait until the log has gone on after the last landed entry; returns whether it has, as far as can be told.
+
+        A follow tells. What it gives is left for a SNAPSHOT, for it may have lost what came before.
+        """
+        before = self._channel.now
+        silence = self._next_silence()
+        anchor = yield from self._channel.anchor()
+        tail = _TAILS[0] if anchor is None or anchor.certain else docker_logs.ALL
+        outcome = Outcome()
+        try:
+            outcome = yield from self._channel.read(state, anchor, _ring, tail=tail, follow_seconds=silence)
+        except _RungError:
+            rung = True
+        else:
+            rung = outcome.complete or not outcome.found
+        if not outcome.complete:
+            self._channel.close()  # as after a follow
+            self._channel.open()
+        elif self._channel.now - before < _SHORT_FOLLOW:
+            yield from self._channel.sleep(_SHORT_FOLLOW, connected=True)
+        return rung
+
+    def _next_silence(self) -> float:
+        silence = self._silence
+        self._silence = min(_MOST_SILENCE, silence * 2)
+        return silence
 
     def _first_snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
         if not state.can_rotate:
@@ -133,4 +174,3 @@ class LogReading:
         self._channel.actions.append(Land(b"".join(lines), len(lines)))
         self.lines_landed += len(lines)
         self.last_line_at = self._channel.now
-        self._silence = _FIRST_SILENCE

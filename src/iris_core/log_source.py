@@ -13,7 +13,8 @@ The loop, where SNAPSHOT is a read that ends, and is complete only with the proo
       a complete SNAPSHOT of all without it: lines have been rotated away; tell the gap, land all
     it does not run: finished after two empty, complete SNAPSHOTs; look again later
     it is removed: its end is verified if the engine knows that it was not started again after it had finished
-    its log may rotate: SNAPSHOT again soon (a follow loses lines when the log rotates under it)
+    its log may rotate: SNAPSHOT again soon (a follow loses lines when the log rotates under it); when that has found nothing for some
+      seconds, follow until something comes, and leave that for a SNAPSHOT
     else: follow from the last landed entry; SNAPSHOT again when the follow ends or falls silent
     anything breaks: tell, wait, begin again
 """
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 # Seconds.
 _TOLD_SILENCE: Final = 300.0  # without a line, before it is told
 _FIRST_POLL: Final = 0.25  # between SNAPSHOTs of a log that may rotate; doubled while they find nothing
-_MOST_POLL: Final = 2.0
+_MOST_POLL: Final = 2.0  # after which it is waited for a ring instead
 _LOOK_AGAIN: Final = 2.0  # for a container that is not there or has ended
 _REFUSED: Final = 30.0  # before an engine that would not give the log is asked again
 _DRAIN_BACKOFF: Final = 0.5
@@ -203,8 +204,12 @@ class LogSource:
         elif not state.running:
             return
         elif state.can_rotate:
-            self._poll = _FIRST_POLL if landed else min(_MOST_POLL, self._poll * 2)
-            yield from self._channel.sleep(self._poll, connected=True)
+            self._poll = _FIRST_POLL if landed else self._poll * 2
+            if self._poll <= _MOST_POLL:
+                yield from self._channel.sleep(self._poll, connected=True)
+            else:
+                rung = yield from self._reading.await_ring(state)
+                self._poll = _FIRST_POLL if rung else _MOST_POLL
         else:
             yield from self._reading.follow(state)
 

@@ -289,7 +289,10 @@ class ConnectionPool:
                 )
         elif now - link.heard_at >= patience / _QUIET_SHARE:
             link.asked_at = now
-            self._workers.submit(link.transport.ask_for_answer)
+            if link.transport.sends_at_once:
+                link.transport.ask_for_answer()
+            else:
+                self._workers.submit(link.transport.ask_for_answer)
         if link.leases:  # as nearly always: without the lock
             return
         with self._lock:

@@ -279,7 +279,10 @@ class SshProcess:
         if lease is not None:
             lease.release()
         if channel is not None and not channel.closed:
-            self._workers.submit(partial(close_quietly, channel))
+            if link is not None and link.transport.sends_at_once:
+                close_quietly(channel)
+            else:
+                self._workers.submit(partial(close_quietly, channel))
         self._tell_over(self)
 
     # Writing.

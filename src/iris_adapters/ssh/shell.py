@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from iris_core.ports.remote_shell import ProcessListener
 
 _MOST_WORKERS: Final = 64  # each is busy for a round trip or two while a channel opens
+_WAITING_WORKERS: Final = 8
 _CLOSE_SECONDS: Final = 1.8
 _PROGRAM_STARTS_SECONDS: Final = 30.0  # gcloud takes 1 to 2 s of CPU to start, and IAP its time to look the VM up
 _MOST_LOOK_SECONDS: Final = 0.5
@@ -79,7 +80,7 @@ class FabricShell:
                 connect_timeout_seconds=config.connect_timeout_seconds + _PROGRAM_STARTS_SECONDS,
             )
         self._clock = clock
-        self._workers = Workers("iris-ssh-work", _MOST_WORKERS)
+        self._workers = Workers("iris-ssh-work", _MOST_WORKERS, waiting=_WAITING_WORKERS)
         known_hosts = KnownHosts(Path(config.known_hosts_file or KNOWN_HOSTS_FILE).expanduser())
         self._reactor = Reactor("iris-ssh-reactor")
         connector = Connector(
@@ -163,7 +164,7 @@ class FabricShell:
             collector.on_error(shell_closed(host))
         for process in processes:
             process.close()
-        threads = [*self._pool.close(), *self._reactor.close(), *self._watchdog.stop(), *self._workers.threads()]
+        threads = [*self._pool.close(), *self._reactor.close(), *self._watchdog.stop(), *self._workers.close()]
         for forward in forwards:
             forward.close()
         ends_at = self._clock.monotonic() + _CLOSE_SECONDS

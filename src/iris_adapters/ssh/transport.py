@@ -86,6 +86,11 @@ class IrisTransport(Transport):
         """The packetizer, as what it is."""
         return self._packets
 
+    @property
+    def sends_at_once(self) -> bool:
+        """Whether what is to be sent now need not wait, neither for a key exchange nor for the peer to read."""
+        return self._adopted is not None and self.clear_to_send.is_set() and not self._packets.much_unsent
+
     def ask_for_answer(self) -> None:
         """Send a request that every SSH server must answer, if only with a refusal. Does not wait for the answer."""
         message = Message()

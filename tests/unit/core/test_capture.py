@@ -177,16 +177,23 @@ def test_a_young_log_that_can_rotate_is_known_to_be_whole(rig: CaptureRig) -> No
     assert "unverified-head" not in rig.kinds()
 
 
-def test_a_log_that_can_rotate_is_not_followed(rig: CaptureRig) -> None:
-    """A follow loses lines when the log rotates under it, so such a log is only ever read in snapshots."""
+def test_of_a_log_that_can_rotate_a_follow_is_only_a_doorbell(rig: CaptureRig) -> None:
+    """A follow loses lines when the log rotates under it, so such a log is only ever read in snapshots, also when a follow rang."""
     container = rig.engine.create(NAME, can_rotate=True)
     for round_number in range(20):
         container.write(b"line %d\n" % round_number)
         container.rotate(keep=10, followers_miss=3)
         rig.settle(1)
-    rig.settle(5)
-    assert rig.landed() == [entry.landed for entry in container.written]
     assert not [target for target in rig.engine.requests if "follow=1" in target]
+    for round_number in range(20):
+        rig.settle(30)
+        container.write(b"first of round %d\n" % round_number)
+        for number in range(6):
+            container.write(b"line %d of round %d\n" % (number, round_number))
+        container.rotate(keep=20, followers_miss=3)
+        rig.settle(1)
+        assert rig.landed() == [entry.landed for entry in container.written]
+    assert [target for target in rig.engine.requests if "follow=1" in target]
 
 
 def test_a_restart_goes_on_in_the_same_log(rig: CaptureRig) -> None:
@@ -442,6 +449,30 @@ def test_a_quiet_log_is_told_and_costs_little(rig: CaptureRig) -> None:
     container.write(b"two\n")
     rig.settle()
     assert rig.landed() == [entry.landed for entry in container.written]
+
+
+@pytest.mark.parametrize("can_rotate", [False, True])
+def test_a_line_after_hours_of_silence_lands_at_once(rig: CaptureRig, *, can_rotate: bool) -> None:
+    """Nobody asks the engine again and again for hours, and yet the next line is there within the second."""
+    container = rig.engine.create(NAME, can_rotate=can_rotate)
+    container.write(b"one\n")
+    rig.settle(7200)
+    asked = len(rig.engine.requests)
+    rig.settle(3600)
+    assert len(rig.engine.requests) - asked < 60
+    container.write(b"two\n")
+    rig.settle(1)
+    assert rig.landed() == [entry.landed for entry in container.written]
+
+
+def test_a_line_every_few_seconds_is_not_checked_each_time(rig: CaptureRig) -> None:
+    """A follow that a few SNAPSHOTs have proven right is believed: a check costs a thousand times what a line does."""
+    container = rig.engine.create(NAME)
+    for number in range(300):
+        container.write(b"step %d\n" % number)
+        rig.settle(12)
+    assert rig.landed() == [entry.landed for entry in container.written]
+    assert len(rig.engine.requests) < 20
 
 
 def test_pauses_while_the_disk_is_full_and_resumes_without_loss(rig: CaptureRig) -> None:
