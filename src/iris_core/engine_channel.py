@@ -17,6 +17,7 @@ from iris_core.log_protocol import Close, Ended, Open, ReadTail, Received, Send,
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from iris_core.log_cursor import Tail
     from iris_core.log_protocol import Action, Event
 
 REPLY_SECONDS: Final = 60.0  # for the next bytes of an answer; a scan of 2 million entries took 2.8 s
@@ -195,11 +196,16 @@ class EngineChannel:
 
     def anchor(self) -> Generator[None, Event, Anchor | None]:
         """The last landed entry, None where nothing has landed of this container."""
+        tail = yield from self.tail()
+        return Anchor.at_end_of(tail)
+
+    def tail(self) -> Generator[None, Event, Tail]:
+        """The last landed entries of this container."""
         self.actions.append(ReadTail())
         event = yield
         if not isinstance(event, TailRead):
             raise TypeError(f"a source that asked for the landed tail was told {event!r}")
-        return Anchor.at_end_of(event.tail)
+        return event.tail
 
     def read(
         self,

@@ -24,6 +24,7 @@ _FIRST_SILENCE: Final = 5.0  # of a follow, before a SNAPSHOT checks it; doubled
 _MOST_SILENCE: Final = 300.0  # a check costs some milliseconds, and there may be a thousand sources
 _SHORT_FOLLOW: Final = 0.25  # the least time from one follow to the next
 
+_RING_LINES: Final = 32  # of the log's end, asked for so that what came since the last SNAPSHOT rings, too
 _TAILS: Final = (256, 2048, 16_384, 131_072, 1_048_576, docker_logs.ALL)
 
 
@@ -37,10 +38,6 @@ class Tell(Protocol):
 
 class _RungError(Exception):
     """There is a line after the last landed one."""
-
-
-def _ring(_lines: list[bytes]) -> None:
-    raise _RungError
 
 
 class LogReading:
@@ -115,25 +112,29 @@ class LogReading:
     def await_ring(self, state: ContainerState) -> Generator[None, Event, bool]:
         """Wait until the log has gone on after the last landed entry; returns whether it has, as far as can be told.
 
-        A follow tells. What it gives is left for a SNAPSHOT, for it may have lost what came before.
+        A follow tells, by an entry that is none of the last landed ones. What it gives is left for a SNAPSHOT: it may have lost
+        what came before. An entry that equals a landed one to the nanosecond does not ring, and waits for the next SNAPSHOT.
         """
         before = self._channel.now
         silence = self._next_silence()
-        anchor = yield from self._channel.anchor()
-        tail = _TAILS[0] if anchor is None or anchor.certain else docker_logs.ALL
-        outcome = Outcome()
+        tail = yield from self._channel.tail()
+        known = frozenset(map(hash, tail.lines[-2 * _RING_LINES :]))
+        del tail  # this may take minutes, and there may be a thousand
+
+        def ring(lines: list[bytes]) -> None:
+            if not known.issuperset(map(hash, lines)):
+                raise _RungError
+
         try:
-            outcome = yield from self._channel.read(state, anchor, _ring, tail=tail, follow_seconds=silence)
+            outcome = yield from self._channel.read(state, None, ring, tail=_RING_LINES, follow_seconds=silence)
         except _RungError:
-            rung = True
-        else:
-            rung = outcome.complete or not outcome.found
-        if not outcome.complete:
+            outcome = None
+        if outcome is None or not outcome.complete:
             self._channel.close()  # as after a follow
             self._channel.open()
         elif self._channel.now - before < _SHORT_FOLLOW:
             yield from self._channel.sleep(_SHORT_FOLLOW, connected=True)
-        return rung
+        return outcome is None or outcome.complete
 
     def _next_silence(self) -> float:
         silence = self._silence
