@@ -161,8 +161,10 @@ class EngineChannel:
         self.open()
         return again is not False
 
-    def await_change(self, label: str, seconds: float) -> Generator[None, Event, None]:
-        """Wait until something happens to containers that bear a label, for so long at most. The channel is of no use afterwards.
+    def await_change(self, label: str, seconds: float) -> Generator[None, Event, bool]:
+        """Wait until something happens to containers that bear a label, for so long at most; returns whether it has.
+
+        The channel is of no use afterwards.
 
         Raises:
             LostError: the channel ended.
@@ -175,13 +177,14 @@ class EngineChannel:
         while not reply.complete:
             data = yield from self._bytes(until - self.now, until_drain=True)
             if data is None:
-                return
+                return False
             pieces = reply.feed(data)
             refusal.add(pieces)
             if pieces and reply.status == _OK:
-                return
+                return True
         if reply.status != _OK:
             raise refusal.problem()
+        return True
 
     def _message(self, request: bytes) -> Generator[None, Event, Message]:
         """Ask for something that is read whole."""
