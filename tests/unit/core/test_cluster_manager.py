@@ -210,6 +210,14 @@ class TestStop:
 
         assert rig.inventory.names() == []
 
+    def test_somebody_elses_is_left_alone(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A cluster of the same name with another owner's slice: only mine goes, and theirs is named."""
+        theirs = make_slice("iris-tpu-bobs", owner="bob")
+        rig = Rig(inventory=FakeInventory(controller=make_controller(owner="me"), slices=[theirs]))
+        rig.manager.stop()
+        assert rig.inventory.names() == ["iris-tpu-bobs"]
+        assert "iris-tpu-bobs is left alone: it belongs to bob." in caplog.messages
+
 
 class TestConnect:
     @pytest.mark.parametrize("config", [GCP, LOCAL])
