@@ -27,7 +27,8 @@ def test_what_streams_is_seen_and_captured_before_it_goes(lab: Lab, tmp_path: Pa
     config = iris.config("iris", "me")
     lab.ssh_key()
     labels = new_labels("iris", owner="me", expires_at=None)
-    lab.add_instance("iris-controller-iris", labels=labels)
+    script = "#!/bin/sh\necho the controller boots\n"
+    lab.add_instance("iris-controller-iris", labels=labels, metadata={"startup-script": script})
     lab.add_node(SLICE, labels=new_labels("iris", owner="me", expires_at=None, group="tpu"))
     lab.host("iris-controller-iris").docker("run", "-d", "--name=iris-controller", IMAGE, "sleep", "600")
     lab.host(SLICE).docker("run", "-d", "--name=iris-worker", IMAGE, "sh", "-c", "echo last words; exit 3")
@@ -58,5 +59,5 @@ def test_what_streams_is_seen_and_captured_before_it_goes(lab: Lab, tmp_path: Pa
     assert b"last words" in (box / "workers" / f"{SLICE}-w0.txt").read_bytes()
     (inspected,) = json.loads((box / "hosts" / f"{SLICE}-w0" / "inspect.json").read_text())
     assert (inspected["Name"], inspected["State"]["ExitCode"]) == ("/iris-worker", 3)
-    assert (box / "hosts" / "iris-controller-iris" / "serial.txt").stat().st_size > 0
+    assert "the controller boots" in (box / "hosts" / "iris-controller-iris" / "serial.txt").read_text()
     assert (box / "hosts" / f"{SLICE}-w0" / "dmesg.txt").stat().st_size > 0

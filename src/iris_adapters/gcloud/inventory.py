@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from iris_adapters.gcloud.creating import ClusterMaker
 from iris_adapters.gcloud.deleting import ClusterRemover
-from iris_adapters.gcloud.json_shape import parse_object, text_at
+from iris_adapters.gcloud.json_shape import as_text, parse_object
 from iris_adapters.gcloud.payloads import queued_slice
 from iris_adapters.gcloud.reading import ClusterReader
 from iris_core.errors import ConfigError, InventoryError, ResourceExistsError, ResourceNotFoundError
@@ -164,7 +164,7 @@ class GcloudInventory:
         except ResourceNotFoundError:
             return ""
         what = f"the serial output of {resource.name}"
-        return text_at(parse_object(output, what), "contents", what)
+        return as_text(parse_object(output, what).get("contents", ""), what, "contents")  # left out where it is empty
 
     def call_off(self) -> None:
         """See `VmInventory`."""

@@ -28,6 +28,7 @@ class ScriptedGcloud:
         queued: queued resources by name, as gcloud prints them.
         account: what gcloud acts as, None where it has none.
         attributes: what `get-guest-attributes` answers, by resource name.
+        consoles: what a console has, by the instance's name; one that is not here has a line.
         commands: every command, in order.
         changes: the verbs of those that were given as changing something.
         files: what the files of `--metadata-from-file` held, by metadata key, of the last creation.
@@ -49,6 +50,7 @@ class ScriptedGcloud:
         self.queued = {str(payload["name"]).rsplit("/", 1)[-1]: payload for payload in queued}
         self.account = account
         self.attributes = dict(attributes or {})
+        self.consoles: dict[str, str] = {}
         self.commands: list[list[str]] = []
         self.changes: list[str] = []
         self.files: dict[str, str] = {}
@@ -105,7 +107,7 @@ class ScriptedGcloud:
             raise ResourceNotFoundError("It is not there", detail=f"'projects/p/{_PARENTS[kind]}/{name}' was not found")
         answers = {
             "get-guest-attributes": self.attributes.get(name, []),
-            "get-serial-port-output": {"contents": f"{name} boots\n", "next": "18", "start": "0"},
+            "get-serial-port-output": self._console(name),
             "describe": resources[name],
         }
         if verb == "delete":
@@ -118,6 +120,11 @@ class ScriptedGcloud:
         elif verb not in answers:
             raise InventoryError(f"nobody scripted {verb}")
         return answers.get(verb, [])
+
+    def _console(self, name: str) -> dict[str, str]:
+        """As gcloud prints it: without its contents where they are empty."""
+        contents = self.consoles.get(name, f"{name} boots\n")
+        return {"next": "18", "start": "0", **({"contents": contents} if contents else {})}
 
     def _read_files(self, argv: Sequence[str]) -> None:
         pairs = (pair.split("=", 1) for pair in self._option(argv, "metadata-from-file").split(","))

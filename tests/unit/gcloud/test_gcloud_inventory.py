@@ -483,5 +483,7 @@ def test_the_serial_output_is_the_controllers() -> None:
     commands = len(gcloud.commands)
     assert inventory.serial_output(slice_) == ""
     assert len(gcloud.commands) == commands
+    gcloud.consoles[controller.name] = ""
+    assert inventory.serial_output(controller) == ""
     gcloud.instances.clear()
     assert inventory.serial_output(controller) == ""
