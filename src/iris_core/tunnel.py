@@ -142,6 +142,12 @@ class _Whereabouts:
                 and found.host.address
                 and found.host != self.host
             ):
+                if found.host.instance_id != self.host.instance_id:
+                    _logger.warning(
+                        "The controller %s is another VM now, and its URL leads there: what ran on the old one is gone, and it may want "
+                        "another token",
+                        found.name,
+                    )
                 self.host, self._pause = found.host, _FIRST_LOOK_SECONDS
             self._next_look = self._clock.monotonic() + self._pause
             self._pause = min(2 * self._pause, _MOST_LOOK_SECONDS)

@@ -239,8 +239,10 @@ RECREATED = replace(
 )
 
 
-def test_a_controller_that_was_made_anew_is_found_behind_the_same_url(clock: FakeClock) -> None:
-    """The cloud is asked when the old address fails, and not before."""
+def test_a_controller_that_was_made_anew_is_found_behind_the_same_url(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The cloud is asked when the old address fails, and not before; the user is told that it is another VM."""
     shell = FakeShell(exchanges=[controller_answers()])
     cloud = Cloud(clock, CONTROLLER)
 
@@ -257,6 +259,7 @@ def test_a_controller_that_was_made_anew_is_found_behind_the_same_url(clock: Fak
         assert forward.host == RECREATED.host
         assert url == f"http://127.0.0.1:{forward.local_port}"
         assert len(cloud.asked_at) == 1
+        assert "is another VM now" in caplog.text
 
 
 @pytest.mark.parametrize(
