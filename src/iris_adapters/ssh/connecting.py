@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from iris_core.model import Host
 
 _SSH_PORT: Final = 22
+_JOIN_SECONDS: Final = 1.0
 
 
 class Connector:
@@ -87,18 +88,21 @@ class Connector:
         Raises:
             HostUnreachableError, AuthenticationFailedError, HostKeyError: see `RemoteShell.run`.
         """
-        proxies: list[Proxy] = []
+        made = _Made()
         try:
-            transport = self._connect(host, attempt, ended, proxies)
+            transport = self._connect(host, attempt, ended, made)
         except Exception as error:
             ended_early, expired = attempt.ended, attempt.expired
             attempt.end()
+            for part in made.transports:  # their threads are to be over when the failure is told
+                if part.ident is not None:
+                    part.join(_JOIN_SECONDS)
             if ended_early and not expired:
                 raise HostUnreachableError(f"{described(host)}: connecting was given up", host=host.name) from error
             if isinstance(error, BadHostKeyException):
                 raise self._host_keys.changed(host, error.key) from error
-            if proxies and not isinstance(error, AuthenticationException | RemoteShellError):
-                raise self._explained(host, proxies[0], attempt if expired else None) from error
+            if made.proxies and not isinstance(error, AuthenticationException | RemoteShellError):
+                raise self._explained(host, made.proxies[0], attempt if expired else None) from error
             if expired:
                 raise HostUnreachableError(
                     f"{described(host)} did not let us in within {attempt.seconds:g} s: is it booting, or overloaded?",
@@ -108,7 +112,7 @@ class Connector:
         attempt.succeed()
         return transport
 
-    def _connect(self, host: Host, attempt: Attempt, ended: Callable[[], None], proxies: list[Proxy]) -> IrisTransport:
+    def _connect(self, host: Host, attempt: Attempt, ended: Callable[[], None], made: _Made) -> IrisTransport:
         config = self._config
         if not host.address:
             raise no_address(host, config.route)
@@ -121,7 +125,7 @@ class Connector:
             connect_timeout=math.ceil(attempt.seconds) + 1,  # the attempt's own end comes first
         )
         attempt.guard(connection.client.close)  # ssh-agent's socket
-        self._route(connection, host, attempt, proxies)
+        self._route(connection, host, attempt, made)
         with attempt.paused():
             known = self._host_keys.of(host)
         for key in known:
@@ -135,6 +139,7 @@ class Connector:
             connection,
             partial(IrisTransport, ended=ended, reactor=self._reactor),
             attempt,
+            made,
             name=f"iris-ssh-{host.name}",
             pkey=private_key,
             look_for_keys=False,
@@ -156,7 +161,7 @@ class Connector:
             raise TypeError(f"Fabric made a {type(transport).__name__}")
         return transport
 
-    def _route(self, connection: Connection, host: Host, attempt: Attempt, proxies: list[Proxy]) -> None:
+    def _route(self, connection: Connection, host: Host, attempt: Attempt, made: _Made) -> None:
         """Dial the connection's first hop; the hops after it go through the one before."""
         gateway = None if self._proxy_route is not None else connection.gateway
         if isinstance(gateway, Connection):
@@ -164,18 +169,18 @@ class Connector:
             gateway.client.set_missing_host_key_policy(_Refuse(host))
             gateway.connect_timeout = connection.connect_timeout
             attempt.guard(gateway.client.close)
-            self._route(gateway, host, attempt, proxies)
+            self._route(gateway, host, attempt, made)
             gateway.connect_kwargs = self._connect_kwargs(
-                gateway, partial(IrisTransport, is_gateway=True), attempt, name=f"iris-ssh-gateway-{host.name}"
+                gateway, partial(IrisTransport, is_gateway=True), attempt, made, name=f"iris-ssh-gateway-{host.name}"
             )
             return
         if self._proxy_route is not None:
-            proxies.append(self._through(self._proxy_route, host, connection.port, attempt))
+            made.proxies.append(self._through(self._proxy_route, host, connection.port, attempt))
         elif isinstance(gateway, str):
-            proxies.append(Proxy(shell_argv(gateway), attempt))
+            made.proxies.append(Proxy(shell_argv(gateway), attempt))
         sock = (
-            proxies[-1].sock
-            if proxies
+            made.proxies[-1].sock
+            if made.proxies
             else dial(connection.host, connection.port, attempt, self._config.dead_peer_seconds)
         )
         connection.gateway = False  # there is a socket already
@@ -217,6 +222,7 @@ class Connector:
         connection: Connection,
         make: Callable[..., IrisTransport],
         attempt: Attempt,
+        made: _Made,
         *,
         name: str,
         **more: object,
@@ -224,6 +230,7 @@ class Connector:
         def make_transport(sock: Any, disabled_algorithms: Any = None) -> IrisTransport:
             transport = make(sock, disabled_algorithms=disabled_algorithms)
             transport.name = name
+            made.transports.append(transport)
             attempt.guard(transport.close)
             return transport
 
@@ -246,6 +253,14 @@ class Connector:
                 config.load_ssh_config()
                 self._fabric = config
             return self._fabric
+
+
+class _Made:
+    """What an attempt has started."""
+
+    def __init__(self) -> None:
+        self.proxies: list[Proxy] = []
+        self.transports: list[IrisTransport] = []
 
 
 class HostConnection(Connection):  # type: ignore[misc] # Fabric has no types
