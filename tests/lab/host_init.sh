@@ -22,6 +22,9 @@ mount --bind "$disk/etc/passwd" /etc/passwd
 [ ! -e /usr/local/bin/docker ] || mount --bind /usr/bin/docker /usr/local/bin/docker
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/sshd /run/lock
+# The machine's own, for containers that are to run what is installed there.
+mkdir /run/machine-root
+mount --bind /root /run/machine-root
 mount --bind "$disk/root" /root
 mount --bind "$disk/var-lib" /var/lib
 cd /root

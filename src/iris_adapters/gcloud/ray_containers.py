@@ -22,7 +22,7 @@ RAY_IMAGE: Final = f"rayproject/ray:{RAY_VERSION}-py311"
 """Ray's public image. Its tags: https://docs.ray.io/en/latest/ray-overview/installation.html#docker-source-images"""
 
 # Root, because the token's file is root's and TPU devices are; the host's shared memory, because Docker's 64 MB are no room for objects.
-_DOCKER_ARGS: Final = ("--user=root", "--ipc=host", "--ulimit=nofile=65536:65536")
+_DOCKER_ARGS: Final = ("--user=root", "--ipc=host")
 _DEVICES: Final = ("--privileged",)  # https://cloud.google.com/tpu/docs/run-in-container
 
 
