@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from iris_adapters.cli.common import note
 from iris_adapters.cli.durations import span_text
 from iris_adapters.cli.interrupts import interrupts
-from iris_core.errors import IrisError
+from iris_core.errors import IrisError, ResourceExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,8 @@ def telling_what_is_left(
         try:
             yield
         except (IrisError, KeyboardInterrupt, SystemExit) as error:
-            if after_errors or not isinstance(error, IrisError):
+            nothing_made = isinstance(error, ResourceExistsError)  # what is there is not this command's
+            if not isinstance(error, IrisError) or (after_errors and not nothing_made):
                 _tell(container, cluster, down)
             raise
 

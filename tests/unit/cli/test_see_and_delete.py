@@ -12,7 +12,7 @@ import typer
 
 from iris_adapters.cli.durations import parse_seconds, span_text
 from iris_adapters.fakes import FakeInventory, make_controller, make_queued_slice, make_slice
-from iris_core.errors import CleanupIncompleteError, InventoryToolError, NotYoursError
+from iris_core.errors import CleanupIncompleteError, InventoryToolError, NotYoursError, ResourceExistsError
 from iris_core.model import Hardware, VmPhase
 from tests.unit.cli.rig import CONTROLLER, GCP
 
@@ -218,6 +218,13 @@ class TestWhatIsLeft:
         assert code == 3
         assert f"  {CONTROLLER} (" in err
         assert f"`iris down -c {shared.config} --prefix iris` deletes it." in err
+
+    def test_where_nothing_was_made_nothing_is_said(self, shared: Rig) -> None:
+        """What is there under the name is somebody else's: `iris down` would not delete it."""
+        shared.inventory.fail_next("ensure_controller", ResourceExistsError("it is bob's"))
+        code, _, err = shared.run("up", "-c", shared.config)
+        assert code == ResourceExistsError.exit_code
+        assert "iris down" not in err
 
     def test_where_that_is_not_known_it_says_so(self, rig: Rig) -> None:
         """The error that ended it stays the exit code."""
