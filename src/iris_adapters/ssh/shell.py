@@ -15,6 +15,7 @@ from iris_adapters.ssh.errors import described
 from iris_adapters.ssh.forward import SshForward
 from iris_adapters.ssh.host_keys import KNOWN_HOSTS_FILE, HostKeys, KnownHosts
 from iris_adapters.ssh.keys import KeyPair
+from iris_adapters.ssh.open_files import allow_many_open_files
 from iris_adapters.ssh.process import SshProcess, command_line
 from iris_adapters.ssh.reactor import Reactor
 from iris_adapters.ssh.watchdog import Watchdog
@@ -46,6 +47,10 @@ class FabricShell:
     made it has a thread of its own; it keeps that where it goes through a jump host or the peer has no AES-GCM. A host's
     connection is shared by up to eight processes and any number of forwards; the next process gets a second one. An unused
     connection is closed after half a minute.
+
+    Threads, however many hosts: the reactor's, the watchdog's, at most `most_connects` that connect (and as many of Paramiko's for the
+    logins), at most 64 that open channels. Descriptors: a socket for each connection; the process's limit of open files is raised
+    as far as it may be.
 
     A peer that falls silent is noticed in two ways: the kernel gives up what is not acknowledged (TCP_USER_TIMEOUT, Linux),
     and a watchdog asks every quiet peer for an answer, which also finds an sshd that hangs. Either way the listeners hear
@@ -82,6 +87,7 @@ class FabricShell:
         self._clock = clock
         self._workers = Workers("iris-ssh-work", _MOST_WORKERS, waiting=_WAITING_WORKERS)
         known_hosts = KnownHosts(Path(config.known_hosts_file or KNOWN_HOSTS_FILE).expanduser())
+        allow_many_open_files()
         self._reactor = Reactor("iris-ssh-reactor")
         connector = Connector(
             config,
