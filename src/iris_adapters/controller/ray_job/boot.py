@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
+_JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray 2.60, JobSupervisor: what `ray.init` takes over in a driver
+
+
 class _Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Imports modules from their texts."""
 
@@ -48,6 +51,9 @@ def main(variable: str, command: str) -> None:
     """Unpack what is in the environment variable and run the command line as a job."""
     packed: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(os.environ.pop(variable))))
     sys.meta_path.insert(0, _Sources(packed["modules"]))
+    if _JOB_CONFIG in os.environ:
+        # The job's variables are for this driver alone. Without them the replicas' actors get workers that Ray has started already.
+        os.environ[_JOB_CONFIG] = json.dumps({**json.loads(os.environ[_JOB_CONFIG]), "runtime_env": {}})
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"  # else Ray's C++ side writes warnings into the job's log
     from iris_adapters.controller.ray_job.driver import main as drive  # noqa: PLC0415 - now it is there
 

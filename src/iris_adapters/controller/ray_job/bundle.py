@@ -29,7 +29,7 @@ _STOP_WAIT_SECONDS: Final = 15  # a replica's grace and drain, and time to hear 
 _GRACE_SECONDS: Final = 3.0
 _DRAIN_SECONDS: Final = 1.0
 _PACKAGE: Final = "iris_adapters.controller.ray_job"
-_MODULES: Final = ("driver", "placing", "reasons", "replica", "report", "tasks")
+_MODULES: Final = ("doubt", "driver", "placing", "reasons", "replica", "report", "tasks")
 _ENTRYPOINT: Final = (
     "exec python3 -c 'import base64,json,os,zlib;"
     f'a={{}};exec(json.loads(zlib.decompress(base64.b64decode(os.environ["{VARIABLE}"])))["boot"],a);'

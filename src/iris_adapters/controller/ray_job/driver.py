@@ -21,6 +21,7 @@ from typing import Any, TextIO
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
+from iris_adapters.controller.ray_job.doubt import Doubt
 from iris_adapters.controller.ray_job.placing import Placing, alive_nodes
 from iris_adapters.controller.ray_job.reasons import Demand, why_pending
 from iris_adapters.controller.ray_job.report import BEGIN_LINE, report_name
@@ -74,6 +75,8 @@ class Driver:
         self._tasks = Tasks(job["replicas"], gang=job["coscheduled"], retries=job["retries"])
         self._placing = Placing(self._demand, f"iris:{job['job_id']}")
         self._running: dict[int, _Running] = {}
+        self._failures: list[tuple[int, int]] = []  # index and exit code of a gang's replicas that are in doubt
+        self._doubt: Doubt | None = None
         self._runs_again = False  # a gang that lost a host, until the rest of it has ended
         self._failed_starts = 0
         self._stop_asked = False
@@ -88,6 +91,7 @@ class Driver:
         while not self._tasks.has_ended:
             if self._stop_asked:
                 self._tasks.stop()
+            self._settle_doubt()
             if self._tasks.is_ending or self._runs_again:
                 self._end_running()
             else:
@@ -107,15 +111,16 @@ class Driver:
         if not self._demand.gang:
             asked_for = sum(not one.has_started for one in self._running.values())
             self._ask_where(self._placing.singly(waiting, asked_for))
-        elif waiting and not self._running:
-            self._ask_where(dict(enumerate(self._placing.gang())))
         now = time.monotonic()
-        if self._tasks.waiting and now >= self._look_at:
-            self._look_at = now + _LOOK_SECONDS
-            verdict = why_pending(tuple(alive_nodes().values()), self._demand)
-            has_place = bool(self._running) and (self._demand.gang or now < self._asked_at + _START_SECONDS)
-            reason = "is being started" if verdict.can_be_scheduled and has_place else verdict.reason
-            self._tasks.waits(reason, can_be_scheduled=verdict.can_be_scheduled or has_place)
+        if not self._tasks.waiting or now < self._look_at:
+            return
+        self._look_at = now + _LOOK_SECONDS
+        if self._demand.gang and not self._running:
+            self._ask_where(dict(enumerate(self._placing.gang())))
+        verdict = why_pending(tuple(alive_nodes().values()), self._demand)
+        has_place = bool(self._running) and (self._demand.gang or now < self._asked_at + _START_SECONDS)
+        reason = "is being started" if verdict.can_be_scheduled and has_place else verdict.reason
+        self._tasks.waits(reason, can_be_scheduled=verdict.can_be_scheduled or has_place)
 
     def _ask_where(self, actors: dict[int, Any]) -> None:
         for index, actor in actors.items():
@@ -203,8 +208,21 @@ class Driver:
             self._ask(one)
             return
         self._drop(one)
-        if not self._runs_again:
+        if self._runs_again:
+            return
+        if exit_code == 0 or not self._demand.gang or self._tasks.is_ending:
             self._tasks.exit(one.index, exit_code)
+            return
+        self._failures.append((one.index, exit_code))
+        if self._doubt is None:
+            self._doubt = Doubt({each.index: each.actor for each in self._running.values()})
+
+    def _settle_doubt(self) -> None:
+        """Believe the failures of a gang's replicas once no lost host can be their reason, or it does not matter any more."""
+        if self._doubt is not None and (self._tasks.is_ending or self._doubt.is_over(self._running)):
+            for index, exit_code in self._failures:  # the first fails the job
+                self._tasks.exit(index, exit_code)
+            self._failures, self._doubt = [], None
 
     def _fail_to_start(self, error: RayError) -> None:
         """A place was lost before the command was started there: nothing has run, so this is no loss of the job's."""
@@ -223,6 +241,8 @@ class Driver:
         lost = f"its Ray worker on {one.worker} ({_cause(error)})" if is_alive else f"its host {one.worker}"
         runs_again = self._tasks.lose(one.index, f"task {one.index} lost {lost}")
         self._runs_again = runs_again and self._demand.gang
+        if self._runs_again:
+            self._failures, self._doubt = [], None
 
     def _end_running(self) -> None:
         """Have everything that runs stopped. A gang that runs again is placed anew when all of it has ended."""

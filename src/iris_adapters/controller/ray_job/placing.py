@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _NODE_LABEL = "ray.io/node-id"
 _MOST_ASKED_FOR = 256  # actors that wait for a place at the same time; Ray looks at each again and again
+_FIRST_WAIT_SECONDS = 0.5
 _THREADS = 4  # of an actor: one waits for lines, one may stop it meanwhile
 
 
@@ -65,6 +66,7 @@ class Placing:
                 name=self._name,
                 topology_strategy={SLICE_LABEL: "STRICT_PACK", **one_per_host} if has_slices else one_per_host,
             )
+            self._group.wait(_FIRST_WAIT_SECONDS)  # where there is room, it takes milliseconds
         if not self._is_created():
             return []
         return [
