@@ -65,3 +65,7 @@ bench-parts:
 # run the smoke test in this process
 smoke:
     uv run iris smoke-test
+
+# `iris up` killed after each distinct API request, at every point in both ways: about three minutes on an idle machine
+fault-points:
+    IRIS_FAULT_POINTS=all uv run pytest tests/e2e/test_fault_points.py

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.lab.compute import ComputeInstances
@@ -19,6 +20,7 @@ from tests.lab.tpu import TpuNodes
 from tests.lab.tpu_catalog import TpuCatalog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -33,9 +35,11 @@ class ApiServer:
 
     Attributes:
         queue: the queued resources.
+        on_carried_out: called with every request once it is carried out, before its caller hears of that.
     """
 
     def __init__(self, cloud: Cloud) -> None:
+        self.on_carried_out: Callable[[Request], None] = lambda _request: None
         self._cloud = cloud
         self._router = Router()
         ComputeCatalog(cloud, self._router)
@@ -44,7 +48,7 @@ class ApiServer:
         self.queue = QueuedResources(cloud, self._router, TpuNodes(cloud, self._router))
         OsLoginUsers(cloud, self._router)
         handler = type("Handler", (_Handler,), {"api": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         cloud.base_url = self.url
         self._thread = threading.Thread(
@@ -75,6 +79,8 @@ class ApiServer:
             return unreadable.status, unreadable.payload(compute_style=parts.path.startswith("/compute/"))
         except ApiError as error:
             return error.status, error.payload(compute_style=parts.path.startswith("/compute/"))
+        finally:
+            self.on_carried_out(request)
 
     def dispatch(self, request: Request) -> Json:
         """Answer a call that does not come by HTTP: no faults, no record of it.
@@ -97,6 +103,13 @@ class ApiServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a caller that was killed while it was being answered."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -107,6 +107,29 @@ class GcloudApi:
         }
         return self._create(f"/v2/projects/{PROJECT}/locations/{zone}/nodes", name, {"nodeId": name}, body)
 
+    def add_queued(
+        self,
+        name: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        accelerator_type: str = "v5litepod-4",
+        zone: str = ZONE,
+    ) -> None:
+        """Ask for a node by a queued resource without gcloud; see `queue` for what becomes of it.
+
+        Raises:
+            ApiError: it cannot be.
+        """
+        node = {
+            "acceleratorType": accelerator_type,
+            "runtimeVersion": "v2-alpha-tpuv5-lite",
+            "labels": dict(labels or {}),
+        }
+        parent = f"projects/{PROJECT}/locations/{zone}"
+        body = {"tpu": {"nodeSpec": [{"parent": parent, "nodeId": name, "node": node}]}}
+        path = f"/v2/{parent}/queuedResources"
+        self.server.dispatch(Request(method="POST", path=path, query={"queuedResourceId": name}, body=body))
+
     def later(self, seconds: float, action: Callable[[], object]) -> None:
         """Do something after so many seconds, in a thread, unless this is closed before."""
         timer = threading.Timer(seconds, action)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from iris_core.errors import (
 )
 from iris_core.model import VmPhase
 from iris_core.ports.vm_inventory import VmInventory
-from tests.unit.gcloud.payload_builders import ZONE, instance, node
+from tests.unit.gcloud.payload_builders import ZONE, instance, node, queued_resource
 from tests.unit.gcloud.scripted_gcloud import ScriptedGcloud
 
 if TYPE_CHECKING:
@@ -487,3 +488,113 @@ def test_the_serial_output_is_the_controllers() -> None:
     assert inventory.serial_output(controller) == ""
     gcloud.instances.clear()
     assert inventory.serial_output(controller) == ""
+
+
+# requests for slices
+
+
+REQUEST = "iris-tpu-20260102030405"
+
+
+def fulfilled() -> dict[str, object]:
+    return node(REQUEST, queuedResource=f"projects/p/locations/{ZONE}/queuedResources/{REQUEST}")
+
+
+def test_requests_are_listed_with_one_call_and_only_ours() -> None:
+    """By the label of the node that they ask for, and by name."""
+    gcloud = ScriptedGcloud(
+        queued=[
+            queued_resource(REQUEST),
+            queued_resource("iris-tpu-b", labels={}),
+            queued_resource("somebodys", labels=managed("iris")),
+            {"name": f"projects/p/locations/{ZONE}/queuedResources/iris-odd", "tpu": {"nodeSpec": [{}, {}]}},
+        ]
+    )
+    assert [request.name for request in make(gcloud).list_queued()] == [REQUEST]
+    assert len(gcloud.commands) == 1
+
+
+def test_a_slice_that_came_of_a_request_is_listed_once() -> None:
+    """The request goes with it; one whose slice is not there is a resource of its own."""
+    waiting = "iris-tpu-20260102030406"
+    gcloud = ScriptedGcloud(
+        instances=[instance()],
+        nodes=[fulfilled()],
+        queued=[queued_resource(REQUEST, state="ACTIVE"), queued_resource(waiting)],
+    )
+    assert [resource.name for resource in make(gcloud).list_resources()] == [REQUEST, waiting, "iris-controller-iris"]
+
+
+def test_every_zone_is_asked_in_as_many_commands() -> None:
+    """What is found there is deleted there."""
+    there = "europe-west4-a"
+    gcloud = ScriptedGcloud(
+        instances=[instance(zone=f"https://x/zones/{there}"), instance("iris-controller-iris2")],
+        nodes=[{**node("iris-tpu-a"), "name": f"projects/p/locations/{there}/nodes/iris-tpu-a"}],
+        queued=[queued_resource("iris-tpu-b", zone=there)],
+    )
+    inventory = make(gcloud)
+
+    found = inventory.list_resources(all_zones=True)
+
+    assert [(resource.name, resource.zone) for resource in found] == [
+        ("iris-tpu-a", there),
+        ("iris-tpu-b", there),
+        ("iris-controller-iris", there),
+    ]
+    assert len(gcloud.commands) == 3
+    for resource in found:
+        inventory.delete(resource)
+    deletions = [command for command in gcloud.commands if "delete" in command]
+    assert len(deletions) == 3
+    assert all(f"--zone={there}" in command for command in deletions)
+
+
+def test_a_slice_goes_with_its_request() -> None:
+    """By one deletion, with the option that takes the node along."""
+    gcloud = ScriptedGcloud(nodes=[fulfilled()], queued=[queued_resource(REQUEST, state="ACTIVE")])
+    inventory = make(gcloud)
+    [slice_] = inventory.list_slices()
+    inventory.delete(slice_)
+    assert (gcloud.nodes, gcloud.queued) == ({}, {})
+    assert gcloud.changes == ["delete"]
+
+
+@pytest.mark.parametrize("seconds", [0, 9])
+def test_a_slice_that_comes_of_a_withdrawn_request_is_deleted(seconds: int) -> None:
+    """At once or within ten seconds: nobody waits for it any more."""
+    clock = FakeClock(auto_advance=True)
+    gcloud = ScriptedGcloud(queued=[queued_resource(REQUEST)])
+    inventory = make(gcloud, clock=clock)
+    [request] = inventory.list_queued()
+
+    def come_late(argv: Sequence[str]) -> None:
+        if "queued-resources" in argv and "delete" in argv:
+            clock.call_later(seconds, lambda: gcloud.nodes.update({REQUEST: fulfilled()}))
+
+    gcloud.before = come_late
+    inventory.delete(request)
+    assert (gcloud.nodes, gcloud.queued) == ({}, {})
+
+
+def test_a_request_that_nothing_could_come_of_is_not_waited_for() -> None:
+    """One that has failed is gone when it is gone."""
+    clock = FakeClock(auto_advance=True)
+    gcloud = ScriptedGcloud(queued=[queued_resource(REQUEST, state="FAILED")])
+    inventory = make(gcloud, clock=clock)
+    inventory.delete(inventory.list_queued()[0])
+    assert gcloud.queued == {}
+    assert clock.monotonic() == 0
+
+
+def test_the_controller_bears_the_time_of_its_end() -> None:
+    """As a label for people and `iris cleanup`, and as a duration for Google."""
+    gcloud = ScriptedGcloud()
+    config = ClusterConfig(mode=Mode.GCP, gcp=GCP, time_to_live_hours=8)
+    clock = FakeClock(auto_advance=True)
+    inventory = GcloudInventory(
+        config, gcloud, clock, owner=lambda: "joe", ssh_public_key=lambda: "key", ssh_user="joe"
+    )
+    created = inventory.ensure_controller()
+    assert created.expires_at == clock.now() + timedelta(hours=8)
+    assert "--max-run-duration=28800s" in gcloud.commands[1]

@@ -6,11 +6,18 @@ from datetime import UTC, datetime
 import pytest
 
 from iris_adapters.gcloud.json_shape import parse_object, parse_objects
-from iris_adapters.gcloud.payloads import controller_from_instance, gce_phase, slice_from_node, tpu_phase
+from iris_adapters.gcloud.payloads import (
+    controller_from_instance,
+    gce_phase,
+    queued_node,
+    queued_slice,
+    slice_from_node,
+    tpu_phase,
+)
 from iris_core.config import Route
 from iris_core.errors import InventoryError
-from iris_core.model import HostRole, VmPhase
-from tests.unit.gcloud.payload_builders import ZONE, instance, node
+from iris_core.model import Hardware, HostRole, VmPhase
+from tests.unit.gcloud.payload_builders import ZONE, instance, node, queued_resource
 
 NAME = "iris-tpu-20260102030405"
 
@@ -190,3 +197,96 @@ def test_an_object_must_be_an_object() -> None:
     with pytest.raises(InventoryError, match="it is list"):
         parse_object("[]", "a VM")
     assert parse_object('{"a": 1}', "a VM") == {"a": 1}
+
+
+def test_a_slice_tells_what_it_is_made_of_whose_it_is_and_where_it_came_from() -> None:
+    """Whether Google names things by themselves or by their whole path."""
+    labels = {"iris-managed": "true", "iris-owner": "joe", "iris-expires": "2026-01-02t11-04-05z"}
+    payload = node(
+        NAME,
+        labels=labels,
+        acceleratorType="projects/p/locations/z/acceleratorTypes/v4-16",
+        acceleratorConfig={"type": "V4", "topology": "2x2x2"},
+        runtimeVersion="v2",
+        schedulingConfig={"spot": True},
+        queuedResource=f"projects/p/locations/{ZONE}/queuedResources/{NAME}",
+    )
+    made = slice_from_node(payload, label_prefix="iris", route=Route.EXTERNAL)
+    assert made.hardware == Hardware(
+        accelerator_type="v4-16", type="V4", topology="2x2x2", runtime_version="v2", spot=True, reserved=False
+    )
+    assert (made.owner, made.queued_as) == ("joe", NAME)
+    assert made.expires_at == datetime(2026, 1, 2, 11, 4, 5, tzinfo=UTC)
+
+
+def test_a_controller_tells_what_it_is_and_whose() -> None:
+    """Compute gives the machine type as a URL."""
+    payload = instance(
+        labels={"iris-managed": "true", "iris-owner": "joe"}, machineType="https://x/zones/z/machineTypes/e2-micro"
+    )
+    made = controller_from_instance(payload, port=1, route=Route.EXTERNAL)
+    assert (made.machine_type, made.owner, made.expires_at, made.zone) == ("e2-micro", "joe", None, ZONE)
+
+
+@pytest.mark.parametrize(
+    ("state", "phase", "is_granted"),
+    [
+        ("CREATING", VmPhase.PENDING, False),
+        ("ACCEPTED", VmPhase.PENDING, False),
+        ("WAITING_FOR_RESOURCES", VmPhase.PENDING, False),
+        ("PROVISIONING", VmPhase.PENDING, True),
+        ("ACTIVE", VmPhase.READY, False),
+        ("FAILED", VmPhase.FAILED, False),
+        ("SUSPENDING", VmPhase.FAILED, False),
+        ("SUSPENDED", VmPhase.FAILED, False),
+        ("DELETING", VmPhase.DELETING, False),
+        ("SOMETHING_NEW", VmPhase.PENDING, False),
+    ],
+)
+def test_every_state_of_a_queued_resource_is_known(state: str, phase: VmPhase, *, is_granted: bool) -> None:
+    """An unknown one is looked at again."""
+    made = queued_slice(queued_resource(NAME, state=state), label_prefix="iris")
+    assert (made.phase, made.state, made.is_granted) == (phase, state, is_granted)
+
+
+def test_a_queued_resource_becomes_a_request() -> None:
+    """Its labels and what it is to be are those of the node that it asks for; a failure is told."""
+    payload = queued_resource(
+        NAME,
+        labels={"iris-managed": "true", "iris-group": "tpu", "iris-owner": "joe"},
+        state="FAILED",
+        spot={},
+    )
+    payload["state"] = {"state": "FAILED", "failedData": {"error": {"code": 8, "message": "no such reservation"}}}
+    made = queued_slice(payload, label_prefix="iris")
+    assert (made.name, made.group, made.zone, made.owner) == (NAME, "tpu", ZONE, "joe")
+    assert made.problem == "no such reservation"
+    assert made.created_at == datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)
+    assert made.hardware == Hardware(
+        accelerator_type="v5litepod-16", runtime_version="v2-alpha", spot=True, reserved=False
+    )
+
+
+def test_a_queued_resource_of_several_nodes_is_none_of_ours() -> None:
+    """Iris asks for one at a time; what others ask for has no labels that iris reads."""
+    payload = queued_resource(NAME)
+    payload["tpu"] = {"nodeSpec": [{}, {}]}
+    assert queued_node(payload) == {}
+    assert queued_node({"name": "x"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"name": f"projects/p/locations/{ZONE}/nodes/{NAME}"}, "queuedResources/…"),
+        ({"state": {}}, "state is missing"),
+        ({"state": "ACTIVE"}, "state is str"),
+        ({"createTime": "yesterday"}, "createTime"),
+    ],
+)
+def test_a_queued_resource_of_another_shape_is_an_error_that_names_the_key(
+    changes: dict[str, object], key: str
+) -> None:
+    """As for nodes."""
+    with pytest.raises(InventoryError, match=re.escape(key)):
+        queued_slice({**queued_resource(NAME), **changes}, label_prefix="iris")
