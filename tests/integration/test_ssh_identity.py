@@ -118,6 +118,7 @@ class TestOsLogin:
                 found(container, "s-w0", is_tpu=True),
                 found(container, "s-w1", is_tpu=True),
             ]
+            container.shell()  # one for all, as it is for whoever uses a cluster; the container makes it on one thread
             with ThreadPoolExecutor(len(hosts)) as pool:
                 users = list(pool.map(lambda host: said_by(container, host, "printenv", "USER"), hosts))
 
