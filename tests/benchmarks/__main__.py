@@ -20,7 +20,16 @@ from typing import Final
 
 from tests.benchmarks.results import CaseResult, page
 
-_CASES: Final = ("transport", "full_speed", "catch_up", "quiet")
+_CASES: Final = (
+    "quiet",
+    "flapping",
+    "opening",
+    "transport",
+    "full_speed",
+    "catch_up",
+    "discovery",
+    "start_up",
+)
 _KEPT: Final = Path(".benchmarks")
 _PAGE: Final = Path("docs/performance.md")
 _PAGE_BEGIN: Final = "<!-- written by `just bench` -->"

@@ -10,6 +10,7 @@ hours of work for the fakes, and changes nothing that is counted here.
 from __future__ import annotations
 
 import heapq
+import json
 import logging
 import random
 import resource
@@ -18,11 +19,19 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from iris_adapters.fakes import FakeClock, FakeDockerEngine, FakeInventory, FakeShell, make_controller, make_slice
+from iris_adapters.fakes import (
+    FakeClock,
+    FakeDockerEngine,
+    FakeInventory,
+    FakeShell,
+    StartScript,
+    make_controller,
+    make_slice,
+)
 from iris_core import log_reading
 from iris_core.config import ClusterConfig, GcpConfig, LogConfig, Mode
 from iris_core.errors import ConnectionLostError
@@ -34,16 +43,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path as PathType
 
+    from iris_adapters.fakes import FakeProcess
     from iris_core.model import Slice
 
 _HOSTS_OF_A_SLICE: Final = 8
-_STEP_SECONDS: Final = 2.0
+_STEP_SECONDS: Final = 5.0
 _LIFE_HOURS: Final = 8.0  # of a slice, on average, before it is preempted
 _GONE_SECONDS: Final = 60.0  # from its preemption until it is no longer listed
 _AGAIN_SECONDS: Final = 300.0  # until another one is there in its place
 _DROPS_PER_HOST_AND_DAY: Final = 2.0
 _HOUR: Final = 3600.0
 _DESCRIPTORS_BESIDES: Final = 200
+_KEPT: Final = Path(".benchmarks/scale.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +105,8 @@ class Cloud:
         self.engine = FakeDockerEngine()
         self.engine.create("iris-controller").write(b"hello\n")
         self.engine.create("iris-worker").write(b"hello\n")
-        self.shell = FakeShell(starts=[self.engine.script()])
+        self.shell = FakeShell(starts=[StartScript(handler=self._serve)])
+        self._channels: dict[str, FakeProcess] = {}  # by host: one each
         self.inventory = FakeInventory(controller=make_controller())
         self.connects: Counter[str] = Counter()
         self.preempted_hosts = self.drops = self.calls = 0
@@ -130,6 +142,15 @@ class Cloud:
         self.count()
         self.connects.update(process.host.name for process in self.shell.started)
 
+    def _serve(self, process: FakeProcess) -> None:
+        self._channels[process.host.name] = process
+        self.engine.serve(process)
+
+    def _lose_channel(self, host: str) -> None:
+        process = self._channels.pop(host, None)
+        if process is not None:
+            process.fail(ConnectionLostError(f"{host}: lost", host=host))
+
     def _plan(self, seconds: float, action: Callable[[], None]) -> None:
         self._made += 1
         heapq.heappush(self._plans, (self.clock.monotonic() + seconds, self._made, action))
@@ -147,7 +168,7 @@ class Cloud:
         for host in one.hosts:
             self.preempted_hosts += 1
             self.shell.break_host(host.name)
-            self.shell.drop(host.name)
+            self._lose_channel(host.name)
 
         def go() -> None:
             self.inventory.remove_slice(one.name)
@@ -159,9 +180,8 @@ class Cloud:
 
     def _drop(self) -> None:
         self.drops += 1
-        host = self._random.choice(self._random.choice(list(self._slices.values())).hosts)
-        for process in self.shell.running(host.name):
-            process.fail(ConnectionLostError(f"{host.name}: lost without cause", host=host.name))
+        one = self._slices[self._random.choice(list(self._slices))]
+        self._lose_channel(self._random.choice(one.hosts).name)
         self._plan(self._random.expovariate(1 / self._mean_drop_seconds), self._drop)
 
 
@@ -235,6 +255,8 @@ def main() -> None:
     hours = int(sys.argv[2]) if len(sys.argv) > 2 else 24
     with tempfile.TemporaryDirectory(prefix="iris-scale-") as directory:
         figures = simulate(hosts, hours, Path(directory))
+    _KEPT.parent.mkdir(exist_ok=True)
+    _KEPT.write_text(json.dumps(asdict(figures)) + "\n", encoding="utf-8")
     sys.stdout.write(f"{figures}\n{figures.growth_mb:.1f} MB more at the end than after a third of the time\n")
 
 

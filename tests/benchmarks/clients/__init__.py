@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_SSH_PORT = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +52,18 @@ class Task:
     def known_hosts(self) -> Path:
         """A file with the key of every host, as OpenSSH reads it."""
         path = Path(self.directory, "ssh_known_hosts")
-        names = ",".join(f"[{address}]:{self.port}" for address in self.addresses)
-        path.write_text(f"{names} {self.host_key}\n", encoding="utf-8")
+        names = [known_as(address, self.port) for address in self.addresses]
+        path.write_text(f"{','.join(names)} {self.host_key}\n", encoding="utf-8")
         return path
 
     def remote_command(self) -> str:
         """What prints the log from now on."""
         return f"docker logs --timestamps --follow {self.container}"
+
+
+def known_as(address: str, port: int) -> str:
+    """The name of a host in known_hosts."""
+    return address if port == _SSH_PORT else f"[{address}]:{port}"
 
 
 def slice_name(number: int) -> str:

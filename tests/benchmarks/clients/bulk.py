@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.clients import known_as
 from tests.benchmarks.clients.ssh_client import ssh_argv
 from tests.benchmarks.processes import cpu_seconds, peak_rss_mb
 
@@ -283,8 +284,7 @@ def _figures(began: float, cpu: float, ends: list[float]) -> BulkFigures:
 
 def _known_hosts(task: BulkTask) -> str:
     path = Path(task.directory, "ssh_known_hosts")
-    name = task.address if task.port == 22 else f"[{task.address}]:{task.port}"
-    path.write_text(f"{name} {task.host_key}\n", encoding="utf-8")
+    path.write_text(f"{known_as(task.address, task.port)} {task.host_key}\n", encoding="utf-8")
     return str(path)
 
 

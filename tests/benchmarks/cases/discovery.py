@@ -1,0 +1,93 @@
+"""What one look at the cloud costs: 1, 100 and 1,000 listed hosts, by the real gcloud before a pretended API, and reading alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from iris_adapters.gcloud.command import GcloudCommand
+from iris_adapters.gcloud.inventory import GcloudInventory
+from iris_adapters.gcloud.json_shape import parse_object
+from iris_adapters.gcloud.payloads import slice_from_node
+from iris_adapters.system_clock import SystemClock
+from iris_core.config import ClusterConfig, GcpConfig, Mode, Route
+from tests.benchmarks.processes import cpu_seconds
+from tests.benchmarks.results import CaseResult, Table
+from tests.lab.cloud import PROJECT, ZONE
+from tests.lab.gcloud_api import GcloudApi
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from iris_core.model import Slice
+
+_HOSTS_OF_A_SLICE: Final = 8
+_ROUNDS: Final = 3
+_TEXT: Final = """\
+`list_slices()`: one `gcloud compute tpus tpu-vm list` whatever the number of slices, of eight hosts each. CPU is gcloud's and
+iris's together, the fastest of some rounds; "reading" is what iris itself does with the JSON."""
+
+
+def run(directory: Path) -> CaseResult:
+    """Measure it: about half a minute."""
+    rows, single, thousand = [], 0.0, 0.0
+    for hosts in (1, 100, 1000):
+        place = directory / str(hosts)
+        place.mkdir()
+        with GcloudApi(place) as api:
+            _fill(api, hosts)
+            seconds, cpu = min(_look(api, hosts) for _ in range(_ROUNDS))
+            reading = min(_read(api) for _ in range(_ROUNDS))
+        single, thousand = (seconds, thousand) if hosts == 1 else (single, seconds)
+        rows.append([f"{hosts:,}", "1", f"{seconds:.2f}", f"{cpu:.2f}", f"{reading * 1000:.1f}"])
+    return CaseResult(
+        title="Discovery",
+        text=_TEXT,
+        tables=[Table(["hosts listed", "gcloud commands", "seconds", "CPU, s", "reading, ms"], rows)],
+        ratios={"discovery-1-over-1000": single / thousand},
+    )
+
+
+def _fill(api: GcloudApi, hosts: int) -> None:
+    labels = {"iris-iris-managed": "true"}
+    whole, rest = divmod(hosts, _HOSTS_OF_A_SLICE)
+    for number in range(whole):
+        api.add_node(f"iris-tpu-{number:04}", accelerator_type=f"v5litepod-{4 * _HOSTS_OF_A_SLICE}", labels=labels)
+    if rest:
+        api.add_node("iris-tpu-rest", accelerator_type=f"v5litepod-{4 * rest}", labels=labels)
+
+
+def _look(api: GcloudApi, hosts: int) -> tuple[float, float]:
+    """Seconds and CPU seconds."""
+    clock = SystemClock()
+    config = ClusterConfig(mode=Mode.GCP, gcp=GcpConfig(project_id=PROJECT, zone=ZONE))
+    gcloud = GcloudCommand(PROJECT, clock, environment=api.environment)
+    inventory = GcloudInventory(
+        config, gcloud, clock, owner=lambda: "joe", ssh_public_key=lambda: "ssh-ed25519 AAAA joe", ssh_user="joe"
+    )
+    try:
+        began, cpu = time.monotonic(), cpu_seconds(os.getpid())
+        slices = inventory.list_slices()
+        seconds, spent = time.monotonic() - began, cpu_seconds(os.getpid()) - cpu
+    finally:
+        inventory.close()
+    found = sum(len(one.hosts) for one in slices)
+    if found != hosts:
+        raise RuntimeError(f"{found} hosts were found instead of {hosts}")
+    return seconds, spent
+
+
+def _read(api: GcloudApi) -> float:
+    """Seconds to make slices of what gcloud prints."""
+    text = api.gcloud("compute", "tpus", "tpu-vm", "list", f"--zone={ZONE}", "--format=json").stdout
+    began = time.perf_counter()
+    slices: list[Slice] = [
+        slice_from_node(parse_object(node, "a node"), label_prefix="iris", route=Route.EXTERNAL)
+        for node in json.loads(text)
+    ]
+    seconds = time.perf_counter() - began
+    if not slices:
+        raise RuntimeError("nothing was listed")
+    return seconds
