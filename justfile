@@ -57,6 +57,14 @@ faults-long *args:
 bench *cases:
     uv run python -m tests.benchmarks {{ cases }}
 
+# the benchmark in under 3 minutes, as ratios; `--write` makes them the ones that a test judges later changes by
+bench-short *args:
+    uv run python -m tests.benchmarks.short {{ args }}
+
+# a day of preemptions at 10,000 hosts in fake time: about 20 minutes (docs/scaling.md)
+scale hosts="10000" hours="24":
+    uv run python -m tests.benchmarks.scale {{ hosts }} {{ hours }}
+
 # what the log capture costs, in microseconds per line; what a resume of 5 GB takes
 bench-parts:
     uv run python tests/benchmarks/engine_api.py

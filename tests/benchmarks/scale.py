@@ -54,6 +54,9 @@ _AGAIN_SECONDS: Final = 300.0  # until another one is there in its place
 _DROPS_PER_HOST_AND_DAY: Final = 2.0
 _HOUR: Final = 3600.0
 _DESCRIPTORS_BESIDES: Final = 200
+_TRIES_OF_A_LOST_HOST: Final = 8  # before the cloud says that it is gone: at once, then after 1, 2, 4, 8, 16, 30 s
+_MOST_GROWTH_MB: Final = 10.0
+_KB_OF_A_LIFE: Final = 1.0  # its name, in what was discovered
 _KEPT: Final = Path(".benchmarks/scale.json")
 
 
@@ -240,6 +243,20 @@ def simulate(hosts: int, hours: float, directory: PathType, seed: int = 1) -> Sc
     )
 
 
+def bounds_broken(figures: ScaleFigures) -> list[str]:
+    """Which of the bounds that docs/scaling.md states do not hold, for people."""
+    looks = figures.hours * _HOUR / LogConfig().discovery_seconds + 2
+    lives = figures.hosts + figures.preempted_hosts
+    bounds = {
+        "threads": (figures.most_threads, 2),
+        "looks at the slices": (figures.inventory_calls["list_slices"], looks),
+        "looks at the controller": (figures.inventory_calls["find_controller"], looks / 6 + 2),
+        "connects": (figures.connects, 2 * (lives + figures.drops) + _TRIES_OF_A_LOST_HOST * figures.preempted_hosts),
+        "MB more": (figures.growth_mb, _MOST_GROWTH_MB + figures.preempted_hosts * _KB_OF_A_LIFE / 1000),
+    }
+    return [f"{value} {name}, at most {most:.0f} promised" for name, (value, most) in bounds.items() if value > most]
+
+
 def _stop(stop: Callable[[], None], clock: FakeClock) -> None:
     thread = threading.Thread(target=stop)
     thread.start()
@@ -258,6 +275,8 @@ def main() -> None:
     _KEPT.parent.mkdir(exist_ok=True)
     _KEPT.write_text(json.dumps(asdict(figures)) + "\n", encoding="utf-8")
     sys.stdout.write(f"{figures}\n{figures.growth_mb:.1f} MB more at the end than after a third of the time\n")
+    for broken in bounds_broken(figures):
+        sys.stdout.write(f"BROKEN: {broken}\n")
 
 
 if __name__ == "__main__":
