@@ -57,6 +57,10 @@ faults-long *args:
 bench *cases:
     uv run python -m tests.benchmarks {{ cases }}
 
+# whether memory stays as it is over 10 minutes (or so many) of 1,000 streams, and after 10 GB through one: a case of the benchmark
+bench-long minutes="10":
+    IRIS_BENCH_MINUTES={{ minutes }} uv run python -m tests.benchmarks long
+
 # the benchmark in under 3 minutes, as ratios; `--write` makes them the ones that a test judges later changes by
 bench-short *args:
     uv run python -m tests.benchmarks.short {{ args }}

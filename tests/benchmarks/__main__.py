@@ -30,6 +30,7 @@ _CASES: Final = (
     "discovery",
     "start_up",
 )
+_LONG_CASES: Final = ("long",)  # only when asked for
 _KEPT: Final = Path(".benchmarks")
 _PAGE: Final = Path("docs/performance.md")
 _PAGE_BEGIN: Final = "<!-- written by `just bench` -->"
@@ -67,10 +68,13 @@ def machine() -> str:
 def main() -> None:
     """Run what is asked for, all by default."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("case", nargs="*", help=f"of {', '.join(_CASES)}; default: all")
+    parser.add_argument(
+        "case", nargs="*", help=f"of {', '.join(_CASES)} (all, by default), or {', '.join(_LONG_CASES)}"
+    )
     arguments = parser.parse_args()
-    if unknown := sorted(set(arguments.case) - set(_CASES)):
-        parser.error(f"there is no case {', '.join(unknown)}: there are {', '.join(_CASES)}")
+    known = (*_CASES, *_LONG_CASES)
+    if unknown := sorted(set(arguments.case) - set(known)):
+        parser.error(f"there is no case {', '.join(unknown)}: there are {', '.join(known)}")
     for name in arguments.case or _CASES:
         sys.stderr.write(f"{name} …\n")
         result = run_case(name)
@@ -78,7 +82,7 @@ def main() -> None:
         sys.stdout.write("\n".join(result.lines()) + "\n")
         for target in result.targets:
             sys.stdout.write(f"{'met' if target.met else 'MISSED'}: {target.promise}: {target.measured}\n")
-    kept = [CaseResult.load(path) for name in _CASES if (path := _KEPT / f"{name}.json").exists()]
+    kept = [CaseResult.load(path) for name in known if (path := _KEPT / f"{name}.json").exists()]
     if _PAGE.exists():
         text = _PAGE.read_text(encoding="utf-8").partition(_PAGE_BEGIN)[0]
         _PAGE.write_text(f"{text}{_PAGE_BEGIN}\n\n{page(kept)}", encoding="utf-8")
