@@ -61,6 +61,10 @@ bench *cases:
 bench-long minutes="10":
     IRIS_BENCH_MINUTES={{ minutes }} uv run python -m tests.benchmarks long
 
+# where the CPU goes in the two hottest cases: a case of the benchmark
+bench-profile:
+    uv run --with py-spy python -m tests.benchmarks profile
+
 # the benchmark in under 3 minutes, as ratios; `--write` makes them the ones that a test judges later changes by
 bench-short *args:
     uv run python -m tests.benchmarks.short {{ args }}

@@ -30,7 +30,7 @@ _CASES: Final = (
     "discovery",
     "start_up",
 )
-_LONG_CASES: Final = ("long",)  # only when asked for
+_LONG_CASES: Final = ("long", "profile")  # only when asked for
 _KEPT: Final = Path(".benchmarks")
 _PAGE: Final = Path("docs/performance.md")
 _PAGE_BEGIN: Final = "<!-- written by `just bench` -->"

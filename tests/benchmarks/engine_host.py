@@ -119,7 +119,11 @@ class EngineHost:
                     if landed != lines:
                         raise RuntimeError(f"{way}: {landed} lines of {lines} landed")
                 return figures
-        task = BulkTask(
+        return run_bulk(way, self.task(*containers, lines=lines, directory=directory))
+
+    def task(self, *containers: str, lines: int, directory: Path) -> BulkTask:
+        """What `by` has done."""
+        return BulkTask(
             address=self._host.address,
             port=22,
             user="root",
@@ -130,7 +134,6 @@ class EngineHost:
             lines=lines,
             directory=str(directory),
         )
-        return run_bulk(way, task)
 
     @contextmanager
     def engine_held_to(self, cores: float) -> Iterator[None]:
