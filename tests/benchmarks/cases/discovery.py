@@ -13,6 +13,7 @@ from iris_adapters.gcloud.json_shape import parse_object
 from iris_adapters.gcloud.payloads import slice_from_node
 from iris_adapters.system_clock import SystemClock
 from iris_core.config import ClusterConfig, GcpConfig, Mode, Route
+from iris_core.labels import managed_label
 from tests.benchmarks.processes import cpu_seconds
 from tests.benchmarks.results import CaseResult, Table
 from tests.lab.cloud import PROJECT, ZONE
@@ -51,7 +52,7 @@ def run(directory: Path) -> CaseResult:
 
 
 def _fill(api: GcloudApi, hosts: int) -> None:
-    labels = {"iris-iris-managed": "true"}
+    labels = {managed_label("iris"): "true"}
     whole, rest = divmod(hosts, _HOSTS_OF_A_SLICE)
     for number in range(whole):
         api.add_node(f"iris-tpu-{number:04}", accelerator_type=f"v5litepod-{4 * _HOSTS_OF_A_SLICE}", labels=labels)
