@@ -34,6 +34,7 @@ from tests.lab.images import IMAGE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.lab.host import Host
     from tests.lab.lab import Lab
 
 CONTROLLER_COMMAND = ("sh", "-c", "chatter 300 20 & exec httpd -f -p 127.0.0.1:10000 -h /www")
@@ -166,3 +167,26 @@ def test_every_process_of_the_lab_is_gone(cloud: Lab) -> None:
         host = cloud.host("iris-controller-iris")
         container.cluster_manager().stop()
     assert not subprocess.run(["pgrep", "-f", str(host.engine_socket)], capture_output=True, check=False).stdout
+
+
+def test_a_rebooted_host_comes_back_without_iris(cloud: Lab) -> None:
+    """Its start-up script runs its container again, and nobody has to be connected for that."""
+    with open_container(cluster_config()) as container:
+        container.inventory().ensure_controller()
+        slice_ = container.inventory().create_slice(cluster_config().workers[0])
+    machines = [
+        (cloud.cloud.get("iris-controller-iris"), "iris-controller"),
+        (cloud.cloud.get(slice_.name), "iris-worker"),
+    ]
+    for record, name in machines:
+        for host in cloud.hosts(record.name):
+
+            def runs(host: Host = host, name: str = name) -> bool:
+                shown = host.docker("container", "inspect", "--format={{.State.Running}}", name, check=False)
+                return shown.stdout.strip() == b"true"
+
+            wait_for(runs, 60, f"{name} runs on {host.name}")
+            host.docker("stop", "--time=1", name)  # as an engine that was told to: it does not start it by itself
+            assert not runs()
+            host.reboot(record.metadata["startup-script"])
+            wait_for(runs, 60, f"{name} runs on {host.name} after its reboot")
