@@ -37,11 +37,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("iris.cluster")
 
-_POLL_SECONDS: Final = (
-    5.0  # between looks at a controller that boots; in GCP mode each is a gcloud command of a second or two
-)
-_USABLE: Final = frozenset({VmPhase.PENDING, VmPhase.READY})
-
 
 class _Default(str):
     """A default value of a string argument that can be told from the same string given by the caller."""
