@@ -37,7 +37,9 @@ class Iris:
     def config(self, prefix: str, owner: str, more: str = "") -> Path:
         """Write the configuration of a cluster with a controller and, unless `more` says otherwise, one slice."""
         workers = (
-            "" if "workers:" in more else "workers: [{name: tpu, accelerator_type: v5litepod-4, runtime_version: v}]\n"
+            ""
+            if "workers:" in more
+            else "workers: [{name: tpu, accelerator_type: v5litepod-4, runtime_version: v2-alpha-tpuv5-lite}]\n"
         )
         path = self.directory / f"{prefix}-{owner}.yaml"
         path.write_text(

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 
 OTHER_ZONE = "europe-west4-b"
 FOREIGN = ["somebodys-node", "somebodys-vm"]
+NO_RAY = "controller: {container: {image: example/controller, command: [serve]}}\n"  # else a start waits for the token
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_no_command_touches_another_cluster_or_owner(iris: Iris) -> None:
     """Prefixes `a` and `a-b`, owners alice and bob: seen, started, logged and deleted apart from each other."""
     a, ab = add_cluster(iris, "a", "alice"), add_cluster(iris, "a-b", "bob")
     everything = sorted([*a, *ab, *FOREIGN])
-    alice, bob = iris.config("a", "alice", "logs: {drain_seconds: 0.5}\n"), iris.config("a-b", "bob")
+    alice, bob = iris.config("a", "alice", NO_RAY + "logs: {drain_seconds: 0.5}\n"), iris.config("a-b", "bob")
     bob_on_a = iris.config("a", "bob")
 
     seen = json.loads(iris.run("status", "-c", alice, "-o", "json").stdout)
