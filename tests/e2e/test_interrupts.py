@@ -123,5 +123,6 @@ def test_ctrl_c_during_connect(lab: Lab, tmp_path: Path, *, group: bool) -> None
         assert connect.returncode == 128 + signal.SIGINT
         assert f"`iris down -c {config}` finds and deletes all of it" in stderr
     else:
-        assert connect.returncode == 0, stderr
+        # 130 where the signal came before it had begun to wait for one.
+        assert connect.returncode in {0, 128 + signal.SIGINT}, stderr
         assert iris.names() == []
