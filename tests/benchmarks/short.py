@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.short [--write]`: a form of the benchmark short enough for every change, as ratios.
 
 Each ratio compares iris with another way in the same minute on the same machine, more is better. `--write` makes what is measured
-the one to judge later changes by (`ratios.toml`); `test_ratios.py` fails on a loss of 30 %. No absolute time is judged.
+the one to judge later changes by (`ratios.toml`); `just test-ratios` fails on a loss of 30 %. No absolute time is judged.
 """
 
 from __future__ import annotations
