@@ -17,7 +17,7 @@ from __future__ import annotations
 import getpass
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dependency_injector import containers, providers
 
@@ -45,6 +45,19 @@ if TYPE_CHECKING:
     from iris_core.ports.clock import Clock
     from iris_core.ports.remote_shell import RemoteShell
     from iris_core.ports.vm_inventory import VmInventory
+
+_T = TypeVar("_T")
+
+
+class _ThreadSafeResource(providers.Resource[_T]):
+    """A resource that is made once, also for threads that ask at the same time: a second one would never be closed.
+
+    The lock is the one that all `ThreadSafeSingleton`s share: resources and singletons need each other, so two locks could deadlock.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with providers.ThreadSafeSingleton.storage_lock:  # type: ignore[attr-defined]  # the stubs lack it
+            return super().__call__(*args, **kwargs)
 
 
 def _system_clock() -> SystemClock:
@@ -176,29 +189,29 @@ class IrisContainer(containers.DeclarativeContainer):
     """The objects of one cluster. The annotations make mypy refuse an adapter that does not fit its port."""
 
     config: providers.Provider[ClusterConfig] = providers.Dependency(instance_of=ClusterConfig)
-    clock: providers.Provider[Clock] = providers.Singleton(_system_clock)
+    clock: providers.Provider[Clock] = providers.ThreadSafeSingleton(_system_clock)
 
-    gcloud = providers.Resource(_gcloud, config, clock)
-    key_pair = providers.Singleton(_key_pair, config)
-    reported_host_keys = providers.Singleton(_reported_host_keys, gcloud, clock)
+    gcloud = _ThreadSafeResource(_gcloud, config, clock)
+    key_pair = providers.ThreadSafeSingleton(_key_pair, config)
+    reported_host_keys = providers.ThreadSafeSingleton(_reported_host_keys, gcloud, clock)
 
-    gcp_inventory: providers.Provider[VmInventory] = providers.Resource(
+    gcp_inventory: providers.Provider[VmInventory] = _ThreadSafeResource(
         _gcloud_inventory, config, gcloud, clock, key_pair
     )
-    local_inventory: providers.Provider[VmInventory] = providers.Resource(_local_inventory, config, clock)
+    local_inventory: providers.Provider[VmInventory] = _ThreadSafeResource(_local_inventory, config, clock)
     inventory: providers.Provider[VmInventory] = providers.Selector(
         config.provided.mode, gcp=gcp_inventory, local=local_inventory
     )
 
-    os_login = providers.Singleton(_os_login, config, gcloud, clock, key_pair)
-    iap_route = providers.Singleton(_iap_route, config, reported_host_keys)
-    gcp_shell: providers.Provider[RemoteShell] = providers.Resource(
+    os_login = providers.ThreadSafeSingleton(_os_login, config, gcloud, clock, key_pair)
+    iap_route = providers.ThreadSafeSingleton(_iap_route, config, reported_host_keys)
+    gcp_shell: providers.Provider[RemoteShell] = _ThreadSafeResource(
         _fabric_shell, config, clock, reported_host_keys, os_login, iap_route
     )
-    local_shell: providers.Provider[RemoteShell] = providers.Resource(_local_shell, clock)
+    local_shell: providers.Provider[RemoteShell] = _ThreadSafeResource(_local_shell, clock)
     shell: providers.Provider[RemoteShell] = providers.Selector(config.provided.mode, gcp=gcp_shell, local=local_shell)
 
-    cluster_manager: providers.Provider[ClusterManager] = providers.Singleton(
+    cluster_manager: providers.Provider[ClusterManager] = providers.ThreadSafeSingleton(
         ClusterManager, config=config, shell=shell, inventory=inventory, clock=clock
     )
     job_client: providers.Provider[JobClient] = providers.Factory(_job_client)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from dependency_injector import providers
 
 from iris_adapters.container import build_container, open_container
 from iris_adapters.controller.client import JobClient
@@ -26,6 +29,7 @@ from iris_core.ports.remote_shell import RemoteShell
 from iris_core.ports.vm_inventory import VmInventory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 GCP = ClusterConfig(mode=Mode.GCP, gcp=GcpConfig(project_id="p", zone="z", ssh=SshConfig(user="me")))
@@ -63,6 +67,33 @@ def test_everything_is_made_once() -> None:
     with open_container(GCP) as container:
         for provider in (container.inventory, container.shell, container.clock, container.cluster_manager):
             assert provider() is provider()
+
+
+def test_threads_that_ask_at_the_same_time_get_the_same() -> None:
+    """Whichever of the objects each thread asks for first: a second one that was made meanwhile would never be closed."""
+    two_are_making = threading.Barrier(2)
+
+    def clock() -> FakeClock:  # is asked for by whatever is being made
+        with suppress(threading.BrokenBarrierError):
+            two_are_making.wait(0.02)
+        return FakeClock()
+
+    with open_container(GCP) as container, ThreadPoolExecutor(4) as threads:
+        container.clock.override(providers.Callable(clock))
+        wanted: list[Callable[[], object]] = [
+            container.shell,
+            container.cluster_manager,
+            container.inventory,
+            container.gcloud,
+        ]
+        all_are_asking = threading.Barrier(len(wanted))
+
+        def ask(first: int) -> dict[object, object]:
+            all_are_asking.wait()
+            return {provider: provider() for provider in wanted[first:] + wanted[:first]}
+
+        one, *others = threads.map(ask, range(len(wanted)))
+    assert all(other[provider] is one[provider] for other in others for provider in wanted)
 
 
 def test_a_container_knows_nothing_of_another() -> None:
