@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from iris_core.cleanup import Selection, carry_out_cleanup, plan_cleanup
+from iris_core.cluster_healing import healer_of, is_healing_wanted
 from iris_core.cluster_start import ClusterStart, wait_until_ready
-from iris_core.config import DEFAULT_CONTROLLER_CONTAINER, DEFAULT_WORKER_CONTAINER
-from iris_core.errors import ConfigError, LogFileLockedError
-from iris_core.healer import Healer, Orders
-from iris_core.last_words import take_last_words
-from iris_core.log_streaming import open_log_streaming, watch_of
+from iris_core.container_names import NO_CONTROLLER_NAME_GIVEN, NO_WORKER_NAME_GIVEN, container_names
+from iris_core.log_streaming import watch_of
+from iris_core.log_streams import LogStreams
 from iris_core.model import VmPhase
 from iris_core.progress import log_progress
 from iris_core.queued_slices import check_wanted
-from iris_core.ray_join import RayJoin
-from iris_core.ray_joining import RayJoining, tell_all, with_token
+from iris_core.ray_nodes import RayNodes
 from iris_core.tunnel import open_tunnel
 from iris_core.undo import Undo
 
@@ -26,26 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from iris_core.config import ClusterConfig, WorkerGroupConfig
-    from iris_core.healing import Loss
+    from iris_core.config import ClusterConfig
+    from iris_core.healer import Healer
     from iris_core.log_streaming import LogStreamHandle
-    from iris_core.model import ControllerVm, QueuedSlice, Slice
+    from iris_core.model import ControllerVm
     from iris_core.ports.clock import Clock
     from iris_core.ports.remote_shell import RemoteShell
     from iris_core.ports.vm_inventory import VmInventory
     from iris_core.progress import ProgressListener
 
 _logger = logging.getLogger("iris.cluster")
-
-
-class _Default(str):
-    """A default value of a string argument that can be told from the same string given by the caller."""
-
-    __slots__ = ()
-
-
-_CONTROLLER_CONTAINER: Final = _Default(DEFAULT_CONTROLLER_CONTAINER)
-_WORKER_CONTAINER: Final = _Default(DEFAULT_WORKER_CONTAINER)
 
 
 class ClusterManager:
@@ -65,13 +53,13 @@ class ClusterManager:
         self._shell = shell
         self._inventory = inventory
         self._clock = clock
+        self._watch = watch_of(config, inventory, clock)
+        self._streams = LogStreams(config, shell, inventory, clock, self._watch)
+        self._ray = RayNodes(config, shell, inventory, clock, self._watch)
         self._creating = threading.Lock()  # held while VMs are made or deleted: a stop sees all that a start has made
         self._lock = threading.Lock()  # for what follows; never held for long
         self._controller: ControllerVm | None = None
-        self._streams: dict[Path, LogStreamHandle] = {}
         self._healer: Healer | None = None
-        self._join = RayJoin(shell, clock, use_sudo=config.logs.use_sudo)
-        self._watch = watch_of(config, inventory, clock)
         self._give_up = threading.Event()  # set by stop, which puts a new one here for what is begun later
 
     @property
@@ -109,9 +97,7 @@ class ClusterManager:
         """
         give_up = self._current_give_up()
         controller, deadline = self._start(give_up, listener)
-        if self._runs_ray:
-            left = max(deadline - self._clock.monotonic(), 0.0)
-            tell_all(self._join, self._inventory, self._clock, controller, timeout_seconds=left, give_up=give_up)
+        self._ray.tell_all(controller, deadline=deadline, give_up=give_up)
         return f"http://{controller.host.address}:{controller.port}"
 
     def stop(self) -> None:
@@ -127,13 +113,11 @@ class ClusterManager:
         """
         with self._lock:
             self._give_all_up()
-            handles = list(self._streams.values())
-            self._streams.clear()
             if self._healer is not None:
                 self._healer.call_off()
         undo = Undo()
         undo.owe("deleting the cluster", self._delete)
-        for handle in handles:
+        for handle in self._streams.take_all():
             undo.owe("stopping the log streaming", handle.stop)
         undo.carry_out()
 
@@ -158,7 +142,7 @@ class ClusterManager:
             IrisError: what `start`, `start_log_streaming`, `iris_core.tunnel.open_tunnel` and `stop` raise.
         """
         if log_dir is not None:
-            self._container_names(_CONTROLLER_CONTAINER, _WORKER_CONTAINER)  # complains before anything is created
+            container_names(self._config)  # complains before anything is created
         give_up = self._current_give_up()
         before = self._inventory.find_controller()
         undo = Undo()
@@ -171,8 +155,9 @@ class ClusterManager:
             handle = None if log_dir is None else self.start_log_streaming(log_dir)
             if handle is not None:
                 undo.owe("stopping the log streaming", handle.stop)
-            if self._runs_ray:
-                undo.owe("ending the joining", self._begin_joining(controller).stop)
+            joining = self._ray.begin_joining(controller, self._remember)
+            if joining is not None:
+                undo.owe("ending the joining", joining.stop)
             healer = self._begin_healing(log_dir, give_up)
             if healer is not None:
                 undo.owe("ending the healing", healer.stop)
@@ -196,8 +181,8 @@ class ClusterManager:
     def start_log_streaming(
         self,
         output_dir: Path,
-        controller_container: str = _CONTROLLER_CONTAINER,
-        worker_container: str = _WORKER_CONTAINER,
+        controller_container: str = NO_CONTROLLER_NAME_GIVEN,
+        worker_container: str = NO_WORKER_NAME_GIVEN,
     ) -> LogStreamHandle | None:
         """Land the Docker logs of the controller and of every worker host, as they come and go, until the handle is stopped.
 
@@ -217,27 +202,7 @@ class ClusterManager:
         if self.is_local:
             _logger.debug("Local mode: there are no containers; add a logging.FileHandler to the logger 'iris' instead")
             return None
-        controller_container, worker_container = self._container_names(controller_container, worker_container)
-        key = output_dir.resolve()
-        with self._lock:
-            running = self._streams.get(key)
-            if running is not None and running.running:
-                raise LogFileLockedError(
-                    f"Logs are being landed in {output_dir} already: stop that handle first, or choose another directory.",
-                    path=output_dir,
-                )
-            handle = open_log_streaming(
-                config=self._config,
-                shell=self._shell,
-                inventory=self._inventory,
-                clock=self._clock,
-                output_dir=output_dir,
-                controller_container=controller_container,
-                worker_container=worker_container,
-                watch=self._watch,
-            )
-            self._streams[key] = handle
-        return handle
+        return self._streams.begin(output_dir, controller_container, worker_container)
 
     def _start(self, give_up: threading.Event, listener: ProgressListener) -> tuple[ControllerVm, float]:
         """Start, and return the controller and the (monotonic) time until which it may be waited for."""
@@ -260,33 +225,7 @@ class ClusterManager:
         ready = wait_until_ready(
             look, self._clock, controller, timeout_seconds=seconds, give_up=give_up, listener=listener
         )
-        if self._runs_ray:
-            ready = with_token(
-                self._shell,
-                self._clock,
-                ready,
-                use_sudo=self._config.logs.use_sudo,
-                timeout_seconds=max(deadline - self._clock.monotonic(), 0.0),
-                give_up=give_up,
-            )
-        return self._remember(ready), deadline
-
-    @property
-    def _runs_ray(self) -> bool:
-        return not self.is_local and self._config.controller.container.runs_ray
-
-    def _begin_joining(self, controller: ControllerVm) -> RayJoining:
-        joining = RayJoining(
-            join=self._join,
-            watch=self._watch,
-            shell=self._shell,
-            clock=self._clock,
-            use_sudo=self._config.logs.use_sudo,
-            controller=controller,
-            on_controller=self._remember,
-        )
-        joining.start()
-        return joining
+        return self._remember(self._ray.with_token(ready, deadline=deadline, give_up=give_up)), deadline
 
     def _ensure_controller(self, give_up: threading.Event) -> ControllerVm:
         with self._creating:
@@ -335,40 +274,22 @@ class ClusterManager:
 
     def _begin_healing(self, log_dir: Path | None, give_up: threading.Event) -> Healer | None:
         """Begin to replace lost slices, and where logs are landed to tell of them; not twice at the same time."""
-        wanted = log_dir is not None or any(group.recreate for group in self._config.workers)
         with self._lock:
             is_healing = self._healer is not None and not self._healer.ended.is_set()
-            if self.is_local or not wanted or is_healing:
+            if is_healing or not is_healing_wanted(self._config, log_dir):
                 return None
-            self._healer = healer = Healer(
-                groups=self._config.workers,
+            self._healer = healer = healer_of(
+                self._config,
+                self._shell,
+                self._inventory,
+                self._clock,
                 watch=self._watch,
-                inventory=self._inventory,
-                clock=self._clock,
-                orders=Orders(
-                    create=self._create_slice,
-                    before_delete=lambda loss: self._take_last_words(loss, log_dir),
-                    is_unwanted=give_up.is_set,
-                ),
+                handles=self._streams.handles,
+                log_dir=log_dir,
+                give_up=give_up,
             )
         healer.start()
         return healer
-
-    def _create_slice(self, group: WorkerGroupConfig) -> Slice | QueuedSlice:
-        return self._inventory.create_slice(group) if group.queued is None else self._inventory.queue_slice(group)
-
-    def _take_last_words(self, loss: Loss, log_dir: Path | None) -> None:
-        with self._lock:
-            handles = list(self._streams.values())
-        take_last_words(
-            loss,
-            config=self._config,
-            shell=self._shell,
-            inventory=self._inventory,
-            clock=self._clock,
-            handles=handles,
-            log_dir=log_dir,
-        )
 
     def _tell_left_running(self) -> None:
         controller = self.controller
@@ -377,18 +298,3 @@ class ClusterManager:
                 "The cluster was there before and is left running: the controller %s and its workers. stop() deletes them.",
                 controller.name,
             )
-
-    def _container_names(self, controller_container: str, worker_container: str) -> tuple[str, str]:
-        if isinstance(controller_container, _Default):
-            controller_container = self._config.controller.container.name or str(controller_container)
-        if isinstance(worker_container, _Default):
-            default = str(worker_container)
-            names = sorted({group.container.name or default for group in self._config.workers}) or [default]
-            if len(names) > 1:
-                raise ConfigError(
-                    f"the worker groups' containers have different names ({', '.join(names)}), and logs are landed from one name: "
-                    "give them the same name, or name one when starting the log streaming",
-                    key_path="workers",
-                )
-            worker_container = names[0]
-        return controller_container, worker_container
