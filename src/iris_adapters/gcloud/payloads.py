@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from iris_adapters.gcloud.json_shape import as_object, as_text, checked, list_at, malformed, text_at, time_at
+from iris_adapters.gcloud.phases import GRANTED, gce_phase, queued_phase, tpu_phase
 from iris_core.config import Route
 from iris_core.labels import expiry_in, group_label, owner_in
 from iris_core.model import ControllerVm, Hardware, Host, HostRole, QueuedSlice, Slice, VmPhase
@@ -20,52 +21,6 @@ if TYPE_CHECKING:
 
     from iris_adapters.gcloud.json_shape import JsonObject
 
-# https://cloud.google.com/compute/docs/instances/instance-lifecycle
-_GCE_PHASES: Final[Mapping[str, VmPhase]] = {
-    "PROVISIONING": VmPhase.PENDING,
-    "STAGING": VmPhase.PENDING,
-    "RUNNING": VmPhase.READY,
-    "REPAIRING": VmPhase.PENDING,
-    "STOPPING": VmPhase.STOPPED,
-    "SUSPENDING": VmPhase.STOPPED,
-    "SUSPENDED": VmPhase.STOPPED,
-    "TERMINATED": VmPhase.STOPPED,  # Compute's word for stopped: the disk is still billed
-}
-
-# https://cloud.google.com/tpu/docs/reference/rest/v2/projects.locations.nodes#State
-_TPU_PHASES: Final[Mapping[str, VmPhase]] = {
-    "CREATING": VmPhase.PENDING,
-    "READY": VmPhase.READY,
-    "RESTARTING": VmPhase.PENDING,
-    "REIMAGING": VmPhase.PENDING,
-    "DELETING": VmPhase.DELETING,
-    "REPAIRING": VmPhase.PENDING,
-    "STOPPED": VmPhase.STOPPED,
-    "STOPPING": VmPhase.STOPPED,
-    "STARTING": VmPhase.PENDING,
-    "PREEMPTED": VmPhase.FAILED,
-    "TERMINATED": VmPhase.FAILED,
-    "HIDING": VmPhase.STOPPED,
-    "HIDDEN": VmPhase.STOPPED,
-    "UNHIDING": VmPhase.PENDING,
-    "UNKNOWN": VmPhase.PENDING,
-}
-
-_GRANTED: Final = "PROVISIONING"
-
-# https://cloud.google.com/tpu/docs/reference/rest/v2/projects.locations.queuedResources#State
-_QUEUED_PHASES: Final[Mapping[str, VmPhase]] = {
-    "CREATING": VmPhase.PENDING,
-    "ACCEPTED": VmPhase.PENDING,
-    "WAITING_FOR_RESOURCES": VmPhase.PENDING,
-    _GRANTED: VmPhase.PENDING,
-    "ACTIVE": VmPhase.READY,
-    "FAILED": VmPhase.FAILED,
-    "SUSPENDING": VmPhase.FAILED,  # its slice is taken away, by Google (a preemption) or by somebody, and does not come back
-    "SUSPENDED": VmPhase.FAILED,
-    "DELETING": VmPhase.DELETING,
-}
-
 # RFC 1035 labels: what Compute demands of instance names, and iris of the nodes it makes (the TPU API would take more).
 # What does not match never becomes part of a path or a command line.
 _NAME: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -73,21 +28,6 @@ _PATH: Final = re.compile(r"projects/[^/]+/locations/(?P<zone>[^/]+)/(?P<kind>[^
 _ZONE: Final = re.compile(r"[a-z][-a-z0-9]*")
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]+")
 _ID: Final = re.compile(r"[0-9A-Za-z_-]+")
-
-
-def gce_phase(state: str) -> VmPhase:
-    """What iris makes of an instance's state. An unknown one is PENDING: to look again does no harm, all else might."""
-    return _GCE_PHASES.get(state, VmPhase.PENDING)
-
-
-def tpu_phase(state: str) -> VmPhase:
-    """What iris makes of a node's state. An unknown one is PENDING: to look again does no harm, all else might."""
-    return _TPU_PHASES.get(state, VmPhase.PENDING)
-
-
-def queued_phase(state: str) -> VmPhase:
-    """What iris makes of a queued resource's state. An unknown one is PENDING, as above."""
-    return _QUEUED_PHASES.get(state, VmPhase.PENDING)
 
 
 def labels_of(payload: JsonObject, what: str) -> Mapping[str, str]:
@@ -239,7 +179,7 @@ def queued_slice(payload: JsonObject, *, label_prefix: str) -> QueuedSlice:
         zone=zone,
         phase=queued_phase(state),
         state=state,
-        is_granted=state == _GRANTED,
+        is_granted=state == GRANTED,
         problem=as_text(error.get("message") or "", what, "state.failedData.error.message"),
         created_at=time_at(payload, "createTime", what),
         labels=labels,
