@@ -14,6 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from iris_adapters.controller import wire_json
+from iris_adapters.controller.request_json import request_from_json
 from iris_adapters.controller.wire import ApiVersion
 from iris_core.errors import JobApiError
 
@@ -70,7 +71,7 @@ class _Routes:
         return JSONResponse([wire_json.info_to_json(info) for info in self._engine.list()])
 
     async def submit(self, request: Request) -> Response:
-        job_id = self._engine.submit(wire_json.request_from_json(await _json_body(request)))
+        job_id = self._engine.submit(request_from_json(await _json_body(request)))
         return JSONResponse({"job_id": job_id, "submission_id": job_id})  # Ray's client wants both
 
     async def get(self, request: Request) -> Response:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from iris_adapters.controller import wire_json
 from iris_adapters.controller.http_api import HttpApi
+from iris_adapters.controller.json_fields import boolean_field
 from iris_adapters.controller.local_jobs import LocalJobs
 from iris_adapters.controller.ray_jobs import RayJobs
 from iris_adapters.controller.wire_json import job_path
@@ -106,9 +107,7 @@ class JobClient:
 
     def stop(self, job_id: str) -> bool:
         """Have the job stopped; returns at once. False: it had ended already."""
-        return self._http.read(
-            lambda answer: wire_json.boolean_field(answer, "stopped"), "POST", job_path(job_id, "stop")
-        )
+        return self._http.read(lambda answer: boolean_field(answer, "stopped"), "POST", job_path(job_id, "stop"))
 
     def delete(self, job_id: str) -> bool:
         """Have the controller forget a job that has ended, and its log."""

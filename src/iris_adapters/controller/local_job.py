@@ -6,9 +6,9 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from iris_adapters.controller.request_json import request_to_json
 from iris_adapters.controller.scheduling import Demand, Verdict, millicpus
 from iris_adapters.controller.wire import JobInfo, JobStatus, TaskInfo
-from iris_adapters.controller.wire_json import request_to_json
 
 if TYPE_CHECKING:
     from iris_adapters.controller.job_log import JobLog

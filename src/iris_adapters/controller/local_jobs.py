@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iris_adapters.controller import wire_json
+from iris_adapters.controller.json_fields import boolean_field, text_field
+from iris_adapters.controller.request_json import request_to_json
 from iris_adapters.controller.wire_json import job_path
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ class LocalJobs:
 
     def submit(self, request: JobRequest) -> str:
         """Submit a job and return its id."""
-        body = wire_json.request_to_json(request)
-        return self._http.read(lambda answer: wire_json.text_field(answer, "submission_id"), "POST", "/api/jobs/", body)
+        body = request_to_json(request)
+        return self._http.read(lambda answer: text_field(answer, "submission_id"), "POST", "/api/jobs/", body)
 
     def get(self, job_id: str) -> JobInfo:
         """The job as it is now."""
@@ -39,7 +41,7 @@ class LocalJobs:
 
     def logs(self, job_id: str) -> str:
         """What the job has printed so far."""
-        return self._http.read(lambda answer: wire_json.text_field(answer, "logs"), "GET", job_path(job_id, "logs"))
+        return self._http.read(lambda answer: text_field(answer, "logs"), "GET", job_path(job_id, "logs"))
 
     def follow(self, job_id: str) -> Iterator[str]:
         """The pieces of the job's log as they come, until it has ended."""
@@ -47,4 +49,4 @@ class LocalJobs:
 
     def delete(self, job_id: str) -> bool:
         """Forget an ended job."""
-        return self._http.read(lambda answer: wire_json.boolean_field(answer, "deleted"), "DELETE", job_path(job_id))
+        return self._http.read(lambda answer: boolean_field(answer, "deleted"), "DELETE", job_path(job_id))

@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from iris_adapters.controller import wire_json
+from iris_adapters.controller.json_fields import boolean_field, text_field
 from iris_adapters.controller.ray_job.bundle import VARIABLE, pack, unpack
 from iris_adapters.controller.ray_job.reasons import Demand, Verdict, node_from_state, why_pending
 from iris_adapters.controller.ray_job.report import BEGIN_LINE, report_name
+from iris_adapters.controller.request_json import request_to_json
 from iris_adapters.controller.wire import JobInfo, JobStatus, TaskInfo
 from iris_adapters.controller.wire_json import job_path
 from iris_core.errors import JobApiError
@@ -72,15 +74,13 @@ class RayJobs:
         }
         entrypoint, env_vars = pack(job, request.entrypoint)
         body = {
-            **wire_json.request_to_json(request),
+            **request_to_json(request),
             "entrypoint": entrypoint,
             "submission_id": job_id,
             "runtime_env": {"env_vars": env_vars},
         }
         try:
-            return self._http.read(
-                lambda answer: wire_json.text_field(answer, "submission_id"), "POST", "/api/jobs/", body
-            )
+            return self._http.read(lambda answer: text_field(answer, "submission_id"), "POST", "/api/jobs/", body)
         except JobApiError as error:
             if error.status is not None and f"submission_id {job_id} already exists" in str(error):  # Ray says 500
                 raise JobApiError(
@@ -121,7 +121,7 @@ class RayJobs:
 
     def logs(self, job_id: str) -> str:
         """What the job has printed so far."""
-        text = self._http.read(lambda answer: wire_json.text_field(answer, "logs"), "GET", job_path(job_id, "logs"))
+        text = self._http.read(lambda answer: text_field(answer, "logs"), "GET", job_path(job_id, "logs"))
         _, begin, own = text.partition(_BEGIN)
         if begin:
             return own
@@ -152,7 +152,7 @@ class RayJobs:
         """
         if not self._see(job_id).info.status.has_ended:
             raise JobApiError(f"the job {job_id} has not ended; stop it first", status=_CONFLICT)
-        return self._http.read(lambda answer: wire_json.boolean_field(answer, "deleted"), "DELETE", job_path(job_id))
+        return self._http.read(lambda answer: boolean_field(answer, "deleted"), "DELETE", job_path(job_id))
 
     def _see(self, job_id: str) -> _Seen:
         return self._http.read(_seen, "GET", job_path(job_id))
