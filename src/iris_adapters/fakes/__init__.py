@@ -2,7 +2,8 @@
 
 from iris_adapters.fakes.builders import make_controller, make_host, make_queued_slice, make_slice
 from iris_adapters.fakes.clock import FakeClock
-from iris_adapters.fakes.docker_engine import FakeContainer, FakeDockerEngine, LogEntry
+from iris_adapters.fakes.docker_container import FakeContainer, LogEntry
+from iris_adapters.fakes.docker_engine import FakeDockerEngine
 from iris_adapters.fakes.remote_process import FakeProcess
 from iris_adapters.fakes.remote_shell import (
     ExchangeScript,
