@@ -45,7 +45,9 @@ class _HostCapture:
     @property
     def came_back(self) -> bool:
         """Whether a container is there again under the name of one whose source had not finished when that was seen, and has now."""
-        return not self.retired and any(slot.done and name in self.names for name, slot in self.others.items())
+        if not self.others or self.retired:  # as a rule, and asked of every host
+            return False
+        return any(slot.done and name in self.names for name, slot in self.others.items())
 
     @property
     def slots(self) -> list[CaptureSlot]:
@@ -123,12 +125,16 @@ class ClusterCapture:
 
     def adopt(self, slices: Iterable[Slice], controller: ControllerVm | None) -> None:
         """Begin and retire sources as one answer of the inventory says."""
-        for one in [one for one in self._retired if not one.slots]:
-            self._retired.remove(one)
-            del self._hosts[one.host.name]
+        retired, self._retired = self._retired, []
+        for one in retired:
+            if one.slots:
+                self._retired.append(one)
+            else:
+                del self._hosts[one.host.name]
         decision = decide({name: one.host for name, one in self._hosts.items()}, slices, controller)
+        gone = frozenset(decision.retire)  # may be all that there were
         for name, one in self._hosts.items():
-            self._lose(one, decision.lost.get(name, "" if name not in decision.retire else one.lost))
+            self._lose(one, decision.lost.get(name, one.lost if name in gone else ""))
         for name in decision.retire:
             self._retire(self._hosts[name])
         for host in decision.start:

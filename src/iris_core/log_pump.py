@@ -193,10 +193,11 @@ class LogPump:
             self._take_inbox(self._ready.popleft())
         now = self._clock.monotonic()
         while self._timers and self._timers[0][0] <= now:
-            _, _, slot = heapq.heappop(self._timers)
+            timer_at, _, slot = heapq.heappop(self._timers)
+            if slot.done or slot.timer_at != timer_at:
+                continue  # overtaken by an earlier one: set anew, it would stay for ever, beside that one's
             slot.timer_at = None
-            if not slot.done:
-                self._on_time(slot, now)
+            self._on_time(slot, now)
         if self._ready:
             return 0.0
         return max(0.0, self._timers[0][0] - self._clock.monotonic()) if self._timers else None

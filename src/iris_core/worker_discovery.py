@@ -77,6 +77,8 @@ def shard_of(slice_name: str, shards: int) -> int:
 
 def share_of(slices: Iterable[Slice], config: LogConfig) -> list[Slice]:
     """The slices that fall to the process that the configuration speaks of; all, where it is the only one."""
+    if config.shard_count == 1:
+        return list(slices)
     return [one for one in slices if shard_of(one.name, config.shard_count) == config.shard_index]
 
 

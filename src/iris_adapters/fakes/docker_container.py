@@ -72,7 +72,7 @@ class FakeContainer:
         self.written: list[LogEntry] = []
         self.first_held = 0
         self.starts = 1
-        self._followers: list[Callable[[LogEntry | None], None]] = []
+        self._followers: dict[Callable[[LogEntry | None], None], None] = {}  # in order; there may be thousands
 
     @property
     def held(self) -> list[LogEntry]:
@@ -97,7 +97,7 @@ class FakeContainer:
         """Rotate away all but the last `keep` entries. A real follow loses lines then: so many of the next ones are missed."""
         self.first_held = max(self.first_held, len(self.written) - keep)
         if followers_miss:
-            followers, self._followers = self._followers, []
+            followers, self._followers = self._followers, {}
             resume_at = len(self.written) + followers_miss
 
             def resume(entry: LogEntry | None) -> None:
@@ -105,7 +105,7 @@ class FakeContainer:
                     for follower in followers:
                         follower(entry)
 
-            self._followers.append(resume)
+            self._followers[resume] = None
 
     def stop(self, exit_code: int = 0, *, oom_killed: bool = False) -> None:
         """End it. Those who follow its log see the end."""
@@ -121,14 +121,18 @@ class FakeContainer:
 
     def end_follows(self) -> None:
         """End every follow of its log, as a real engine sometimes does without cause."""
-        followers, self._followers = self._followers, []
+        followers, self._followers = self._followers, {}
         for follower in followers:
             follower(None)
 
     def follow(self, follower: Callable[[LogEntry | None], None]) -> Callable[[], None]:
         """Have `follower` told of each new entry, and of the end (None). Returns what calls it off."""
-        self._followers.append(follower)
-        return lambda: self._followers.remove(follower) if follower in self._followers else None
+        self._followers[follower] = None
+
+        def call_off() -> None:
+            self._followers.pop(follower, None)
+
+        return call_off
 
     def inspect(self) -> dict[str, object]:
         """The engine's answer to inspect, as far as iris reads it."""

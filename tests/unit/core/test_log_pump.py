@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -73,3 +76,29 @@ def test_stop_while_a_new_life_cannot_be_recorded(tmp_path: Path, comes_back: bo
     assert rig.slot.done
     assert rig.kinds()[-1] == ("drained" if comes_back else "not-drained")
     assert rig.landed() == ([container.written[0].landed] if comes_back else [])
+
+
+def test_timers_that_were_overtaken_are_forgotten(rig: CaptureRig) -> None:
+    """A log that may rotate is looked at soon after each line, before the timer of a long wait: none of those timers outlives its time."""
+    container = rig.engine.create(NAME, can_rotate=True)
+    rig.settle()
+    references = sys.getrefcount(rig.slot)
+    for _ in range(30):
+        container.write(b"line\n")
+        rig.settle(20)
+    rig.settle(600)  # the longest wait for a line, and as long again
+    assert len(rig.landed()) == 30
+    assert sys.getrefcount(rig.slot) <= references + 2
+
+
+def test_a_finished_source_is_not_remembered(rig: CaptureRig) -> None:
+    """Once its last timer's time has come, nothing holds what has ended: of a cluster with many preemptions it would be more and more."""
+    rig.engine.create(NAME).write(b"line\n")
+    rig.settle()
+    rig.drain()
+    slot = weakref.ref(rig.slot)
+    rig.settle(600)
+    del rig.slot
+    rig.shell.started.clear()  # the fake's own memory
+    gc.collect()
+    assert slot() is None
