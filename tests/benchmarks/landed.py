@@ -23,6 +23,7 @@ _IN_Q_OVERFLOW: Final = 0x4000
 _EVENT: Final = struct.Struct("iIII")
 _READ_BYTES: Final = 1 << 20
 _GLANCE_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.02
 _SECONDS_CHARACTERS: Final = 19  # of 2026-01-01T00:00:00
 
 
@@ -67,6 +68,18 @@ class Landings:
         """How many have at least one line."""
         with self._lock:
             return len(self._first_at)
+
+    def wait_for(self, files: int, seconds: float) -> None:
+        """Wait until so many have a line.
+
+        Raises:
+            TimeoutError: they have not within so many seconds.
+        """
+        ends_at = time.monotonic() + seconds
+        while self.files < files:
+            if time.monotonic() > ends_at:
+                raise TimeoutError(f"{self.files} of {files} streams landed a line within {seconds:.0f} s")
+            time.sleep(_POLL_SECONDS)
 
     def first_lines_after(self, began: float) -> list[float]:
         """When each file got its first line, in seconds after `began` (of `time.monotonic`), sorted."""

@@ -10,17 +10,15 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from tests.benchmarks.bulk import make_lines, through_sshd
-from tests.benchmarks.landed import Landings
 from tests.benchmarks.processes import usage
 from tests.benchmarks.results import CaseResult, Table, Target
-from tests.benchmarks.streams import Client, FarSide
+from tests.benchmarks.streams import landing_quiet_streams
 from tests.support.sshd import Sshd
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _STREAMS: Final = 1000
-_PATIENCE_SECONDS: Final = 120.0
 _SETTLE_SECONDS: Final = 20.0
 _SAMPLES: Final = 10
 _MEBIBYTES: Final = 512
@@ -67,25 +65,12 @@ def run(directory: Path) -> CaseResult:
 
 
 def _over_time(directory: Path, minutes: float) -> list[float]:
-    with FarSide(directory, _STREAMS) as far:
-        task = far.task(directory / "landed")
-        landings = Landings(directory / "landed" / "workers")
-        try:
-            with Client("iris", task) as running:
-                running.begin()
-                ends_at = time.monotonic() + _PATIENCE_SECONDS
-                while landings.files < _STREAMS:
-                    if time.monotonic() > ends_at:
-                        raise TimeoutError(f"{landings.files} of {_STREAMS} streams")
-                    time.sleep(0.1)
-                time.sleep(_SETTLE_SECONDS)
-                samples = [usage(running.pid).rss_mb]
-                for _ in range(_SAMPLES):
-                    time.sleep(minutes * 60 / _SAMPLES)
-                    samples.append(usage(running.pid).rss_mb)
-                running.stop()
-        finally:
-            landings.close()
+    with landing_quiet_streams(_STREAMS, directory) as running:
+        time.sleep(_SETTLE_SECONDS)
+        samples = [usage(running.pid).rss_mb]
+        for _ in range(_SAMPLES):
+            time.sleep(minutes * 60 / _SAMPLES)
+            samples.append(usage(running.pid).rss_mb)
     return samples
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.benchmarks.clients import Task
@@ -112,19 +113,12 @@ def _by_gcloud(lab: Lab, directory: Path) -> _Opened:
 
 
 def _by_client(client: str, task: Task, place: Path) -> _Opened:
-    landings = Landings(place / "workers")
-    try:
-        with Client(client, task) as running:
-            cpu, memory, began = cpu_seconds(running.pid), usage(running.pid).pss_mb, time.monotonic()
-            running.begin()
-            while landings.files < len(task.addresses):
-                if time.monotonic() - began > _PATIENCE_SECONDS:
-                    raise RuntimeError(f"{client} opened {landings.files} streams of {len(task.addresses)}")
-                time.sleep(0.01)
-            spent = cpu_seconds(running.pid) - cpu
-            more = usage(running.pid).pss_mb - memory
-            running.stop()
-    finally:
-        landings.close()
     count = len(task.addresses)
+    with closing(Landings(place / "workers")) as landings, Client(client, task) as running:
+        cpu, memory, began = cpu_seconds(running.pid), usage(running.pid).pss_mb, time.monotonic()
+        running.begin()
+        landings.wait_for(count, _PATIENCE_SECONDS)
+        spent = cpu_seconds(running.pid) - cpu
+        more = usage(running.pid).pss_mb - memory
+        running.stop()
     return _Opened(spent / count * 1000, landings.first_lines_after(began)[-1], more / count)

@@ -5,22 +5,19 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tests.benchmarks.engine_host import EngineHost
-from tests.benchmarks.landed import Landings
 from tests.benchmarks.results import CaseResult, Table
-from tests.benchmarks.streams import Client, FarSide
+from tests.benchmarks.streams import landing_quiet_streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _STREAMS: Final = 1000
 _SECONDS: Final = 15
-_PATIENCE_SECONDS: Final = 120.0
 _LINES: Final = 800_000
 _ROWS: Final = 14
 _TEXT: Final = f"""\
@@ -51,21 +48,8 @@ def run(directory: Path) -> CaseResult:
 
 def _quiet(py_spy: str, directory: Path) -> list[list[str]]:
     samples = directory / "samples"
-    with FarSide(directory, _STREAMS) as far:
-        task = far.task(directory / "landed")
-        landings = Landings(directory / "landed" / "workers")
-        try:
-            with Client("iris", task) as running:
-                running.begin()
-                ends_at = time.monotonic() + _PATIENCE_SECONDS
-                while landings.files < _STREAMS:
-                    if time.monotonic() > ends_at:
-                        raise TimeoutError(f"{landings.files} of {_STREAMS} streams")
-                    time.sleep(0.1)
-                _sample(py_spy, samples, f"--pid={running.pid}", f"--duration={_SECONDS}")
-                running.stop()
-        finally:
-            landings.close()
+    with landing_quiet_streams(_STREAMS, directory) as running:
+        _sample(py_spy, samples, f"--pid={running.pid}", f"--duration={_SECONDS}")
     return _rows(samples.read_text().splitlines())
 
 
