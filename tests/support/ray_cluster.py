@@ -46,11 +46,13 @@ class Node:
         name: its Ray node name: for a worker, the host's name `{slice}-w{index}`.
         process: `unshare`, whose only child is the node's first process.
         log_file: what the node's first process, and whoever writes to its `/proc/1/fd/1`, has written.
+        ports: of `ray start`, by the option's name.
     """
 
     name: str
     process: subprocess.Popen[bytes]
     log_file: Path
+    ports: Mapping[str, int]
 
     @property
     def output(self) -> str:
@@ -177,7 +179,7 @@ class RayCluster:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
             )
-        return Node(name, process, log_file)
+        return Node(name, process, log_file, options)
 
     def _wait(self, condition: object, node: Node, what: str) -> None:
         assert callable(condition)
