@@ -1,0 +1,242 @@
+"""The controller and the slices, made by gcloud."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from iris_adapters.fakes import FakeClock
+from iris_adapters.gcloud.inventory import GcloudInventory
+from iris_core.config import ClusterConfig, ContainerConfig, ControllerConfig, GcpConfig, Mode, WorkerGroupConfig
+from iris_core.errors import (
+    InventoryError,
+    ResourceExistsError,
+)
+from iris_core.model import VmPhase
+from tests.unit.gcloud.inventory_rig import GCP, GROUP, make, managed
+from tests.unit.gcloud.payload_builders import ZONE, instance, node
+from tests.unit.gcloud.scripted_gcloud import ScriptedGcloud
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def test_a_missing_controller_is_created() -> None:
+    """With its label, the key for our user, and guest attributes in which it will report its host keys."""
+    gcloud = ScriptedGcloud()
+    gcp = GcpConfig(project_id="p", zone=ZONE, network="net", subnetwork="sub", service_account="sa@p")
+
+    created = make(gcloud, gcp=gcp).ensure_controller()
+
+    assert (created.name, created.phase) == ("iris-controller-iris", VmPhase.READY)
+    assert gcloud.verbs() == ["describe", "create", "describe"]
+    assert gcloud.changes == ["create"]
+    create = gcloud.commands[1]
+    assert create[:4] == ["compute", "instances", "create", "iris-controller-iris"]
+    assert {
+        f"--zone={ZONE}",
+        "--machine-type=e2-standard-4",
+        "--image-family=cos-stable",
+        "--image-project=cos-cloud",
+        "--boot-disk-size=50GB",
+        "--labels=iris-managed=true,iris-cluster=iris,iris-owner=joe",
+        "--metadata=enable-guest-attributes=TRUE",
+        "--network=net",
+        "--subnet=sub",
+        "--service-account=sa@p",
+    } <= set(create)
+    assert gcloud.files["ssh-keys"] == "joe:ssh-ed25519 AAAA joe@home, sweet home\n"
+    assert "rayproject/ray:" in gcloud.files["startup-script"]
+
+
+def test_a_controller_with_an_image_gets_a_startup_script() -> None:
+    """The VM starts its container itself, under the name that the log capture looks for."""
+    gcloud = ScriptedGcloud()
+    make(gcloud, controller=ControllerConfig(container=ContainerConfig(image="example/c"))).ensure_controller()
+    assert "--name=iris-controller" in gcloud.files["startup-script"]
+    assert "example/c" in gcloud.files["startup-script"]
+
+
+def test_no_file_is_left_behind() -> None:
+    """The files that carry metadata to gcloud are gone once it has read them, also when it failed."""
+    gcloud = ScriptedGcloud()
+    make(gcloud).ensure_controller()
+    assert not Path(gcloud.option("metadata-from-file").removeprefix("ssh-keys=")).exists()
+
+
+def test_an_existing_controller_is_adopted() -> None:
+    """Nothing is created."""
+    gcloud = ScriptedGcloud(instances=[instance(status="STAGING")])
+    assert make(gcloud).ensure_controller().phase is VmPhase.PENDING
+    assert gcloud.verbs() == ["describe"]
+
+
+def test_a_controller_that_another_process_creates_at_the_same_time_is_adopted() -> None:
+    """Losing the race is no error."""
+    gcloud = ScriptedGcloud()
+
+    def be_quicker(argv: Sequence[str]) -> None:
+        if "create" in argv:
+            gcloud.instances["iris-controller-iris"] = instance(id="77")
+
+    gcloud.before = be_quicker
+    assert make(gcloud).ensure_controller().host.instance_id == "77"
+
+
+def test_something_else_in_the_way_of_the_controller_is_an_error() -> None:
+    """That something exists which is not the VM (a disk, say) is told."""
+    gcloud = ScriptedGcloud()
+
+    def refuse(argv: Sequence[str]) -> None:
+        if "create" in argv:
+            raise ResourceExistsError("The disk exists")
+
+    gcloud.before = refuse
+    with pytest.raises(ResourceExistsError, match="disk"):
+        make(gcloud).ensure_controller()
+
+
+def test_a_foreign_vm_of_the_controllers_name_is_an_error_that_names_it() -> None:
+    """It is neither adopted nor touched."""
+    gcloud = ScriptedGcloud(instances=[instance(labels=managed("other"), status="TERMINATED")])
+    with pytest.raises(ResourceExistsError, match=r"iris-controller-iris.*iris-managed=true"):
+        make(gcloud).ensure_controller()
+    assert gcloud.verbs() == ["describe"]
+
+
+@pytest.mark.parametrize(("state", "verb"), [("TERMINATED", "start"), ("SUSPENDED", "resume")])
+def test_a_stopped_controller_is_started(state: str, verb: str) -> None:
+    """A stopped VM is started, a suspended one resumed."""
+    gcloud = ScriptedGcloud(instances=[instance(status=state)])
+    assert make(gcloud).ensure_controller().phase is VmPhase.PENDING
+    assert gcloud.changes == [verb]
+
+
+def test_a_stopping_controller_is_waited_for_and_started() -> None:
+    """Compute refuses to start a VM that is on its way to being stopped."""
+    gcloud = ScriptedGcloud(instances=[instance(status="STOPPING")])
+    clock = FakeClock(auto_advance=True)
+    clock.call_later(7, lambda: gcloud.instances.update({"iris-controller-iris": instance(status="TERMINATED")}))
+
+    assert make(gcloud, clock=clock).ensure_controller().phase is VmPhase.PENDING
+    assert gcloud.changes == ["start"]
+
+
+def test_a_controller_that_is_being_deleted_is_created_anew() -> None:
+    """STOPPING ends in nothing where somebody deletes the VM."""
+    gcloud = ScriptedGcloud(instances=[instance(status="STOPPING")])
+    clock = FakeClock(auto_advance=True)
+    clock.call_later(7, gcloud.instances.clear)
+
+    assert make(gcloud, clock=clock).ensure_controller().phase is VmPhase.READY
+    assert gcloud.changes == ["create"]
+
+
+def test_a_controller_that_never_stops_stopping_is_an_error_in_the_end() -> None:
+    """The wait has a bound."""
+    gcloud = ScriptedGcloud(instances=[instance(status="STOPPING")])
+    with pytest.raises(InventoryError, match="remained STOPPING; iris waited 60 s"):
+        make(gcloud).ensure_controller()
+
+
+def test_the_controller_bears_the_time_of_its_end() -> None:
+    """As a label for people and `iris cleanup`, and as a duration for Google."""
+    gcloud = ScriptedGcloud()
+    config = ClusterConfig(mode=Mode.GCP, gcp=GCP, time_to_live_hours=8)
+    clock = FakeClock(auto_advance=True)
+    inventory = GcloudInventory(
+        config, gcloud, clock, owner=lambda: "joe", ssh_public_key=lambda: "key", ssh_user="joe"
+    )
+    created = inventory.ensure_controller()
+    assert created.expires_at == clock.now() + timedelta(hours=8)
+    assert "--max-run-duration=28800s" in gcloud.commands[1]
+
+
+def test_a_slice_is_created_under_a_name_with_the_time() -> None:
+    """With labels of the cluster, of the group and of the user, and what the group says it is."""
+    gcloud = ScriptedGcloud()
+    created = make(gcloud).create_slice(GROUP)
+
+    assert (created.name, created.group) == ("iris-tpu-20260101000000", "tpu")
+    ours = {"iris-managed": "true", "iris-cluster": "iris", "iris-owner": "joe", "iris-group": "tpu"}
+    assert created.labels == {"team": "red", **ours}
+    create = gcloud.commands[0]
+    assert create[:5] == ["compute", "tpus", "tpu-vm", "create", "iris-tpu-20260101000000"]
+    assert {"--accelerator-type=v5litepod-16", "--version=v2-alpha", "--spot", f"--zone={ZONE}"} <= set(create)
+    assert "--metadata=enable-guest-attributes=TRUE" in create
+    assert gcloud.files["ssh-keys"].startswith("joe:ssh-ed25519 AAAA ")
+    assert gcloud.changes == ["create"]
+
+
+def test_an_on_demand_slice_is_not_spot() -> None:
+    """`--spot` is there only where the group says so."""
+    gcloud = ScriptedGcloud()
+    make(gcloud).create_slice(WorkerGroupConfig(name="tpu", accelerator_type="t", runtime_version="v"))
+    assert "--spot" not in gcloud.commands[0]
+
+
+def test_users_labels_do_not_replace_the_clusters() -> None:
+    """A slice without the cluster's label would never be found again."""
+    gcloud = ScriptedGcloud()
+    group = WorkerGroupConfig(
+        name="tpu", accelerator_type="t", runtime_version="v", labels={"iris-managed": "no", "iris-group": "x"}
+    )
+    created = make(gcloud).create_slice(group)
+    ours = {"iris-managed": "true", "iris-cluster": "iris", "iris-owner": "joe", "iris-group": "tpu"}
+    assert created.labels == ours
+
+
+def test_slices_created_in_the_same_second_have_names_of_their_own() -> None:
+    """More of them than there are suffixes wait for the next second."""
+    inventory = make(ScriptedGcloud())
+    names = [inventory.create_slice(GROUP).name for _ in range(40)]
+    assert names[:3] == ["iris-tpu-20260101000000", "iris-tpu-20260101000000-1", "iris-tpu-20260101000000-2"]
+    assert names[36] == "iris-tpu-20260101000001"
+    assert len(set(names)) == 40
+
+
+def test_the_longest_name_is_one_that_google_takes() -> None:
+    """30 characters of prefix, 15 of group, time and suffix: 63."""
+    gcloud = ScriptedGcloud()
+    inventory = make(gcloud, "p" * 30)
+    group = WorkerGroupConfig(name="g" * 15, accelerator_type="t", runtime_version="v")
+    names = [inventory.create_slice(group).name for _ in range(2)]
+    assert max(map(len, names)) == 63
+
+
+def test_a_name_that_another_process_took_is_not_insisted_on() -> None:
+    """The next one is tried."""
+    gcloud = ScriptedGcloud(nodes=[node("iris-tpu-20260101000000")])
+    assert make(gcloud).create_slice(GROUP).name == "iris-tpu-20260101000000-1"
+
+
+def test_names_are_not_tried_for_ever() -> None:
+    """Where every name exists, something else is wrong."""
+    gcloud = ScriptedGcloud()
+
+    def refuse(_argv: Sequence[str]) -> None:
+        raise ResourceExistsError("exists")
+
+    gcloud.before = refuse
+    with pytest.raises(ResourceExistsError):
+        make(gcloud).create_slice(GROUP)
+    assert len(gcloud.commands) == 5
+
+
+def test_threads_get_names_of_their_own() -> None:
+    """Slices are created side by side."""
+    gcloud = ScriptedGcloud()
+    inventory = make(gcloud)
+    start = threading.Barrier(8)
+
+    def create(_number: int) -> str:
+        start.wait(10)
+        return inventory.create_slice(GROUP).name
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(create, range(8)))) == 8
