@@ -6,9 +6,6 @@ Needs the dependency group `ray`.
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +14,7 @@ import pytest
 from iris_adapters.controller.local_controller import LocalController
 from iris_adapters.system_clock import SystemClock
 from iris_core.config import LocalConfig
+from tests.support.ray_cluster import ray_job_submit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,17 +118,6 @@ def test_ray_without_the_token_is_refused(controller: LocalController) -> None:
 
 def test_rays_own_token_setting_works(controller: LocalController, tmp_path: Any) -> None:
     """With RAY_AUTH_MODE=token and RAY_AUTH_TOKEN in the environment, the `ray job` command needs no header option."""
-    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": controller.token, "HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", controller.url, "--"]
+    printed = ray_job_submit(controller.url, controller.token, tmp_path, "--", "sh", "-c", "echo from the command line")
 
-    ended = subprocess.run(
-        [*command, "sh", "-c", "echo from the command line"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-    assert ended.returncode == 0, ended.stderr
-    assert "from the command line" in ended.stdout
+    assert "from the command line" in printed

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ import pytest
 
 from iris_adapters.controller.wire import JobRequest, JobStatus
 from tests.contracts.job_client_cases import ended, is_held, ray_case, tasks_when, wait_for
+from tests.support.ray_cluster import ray_job_submit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,20 +194,11 @@ def test_a_driver_that_is_killed_leaves_nothing_running(client: JobClient, tmp_p
 
 def test_rays_own_tools_work_through_the_url(cluster: RayCluster, client: JobClient, tmp_path: Path) -> None:
     """`ray job submit --address URL` with the token; iris shows what it submitted as a job of one task."""
-    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": cluster.token, "HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", cluster.url]
-
-    done = subprocess.run(
-        [*command, "--submission-id", "by-ray", "--", "echo", "from ray's tool"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    printed = ray_job_submit(
+        cluster.url, cluster.token, tmp_path, "--submission-id", "by-ray", "--", "echo", "from ray's tool"
     )
 
-    assert done.returncode == 0, done.stderr
-    assert "from ray's tool" in done.stdout
+    assert "from ray's tool" in printed
     info = ended(client, "by-ray")
     assert (info.status, info.entrypoint) == (JobStatus.SUCCEEDED, "echo 'from ray'\"'\"'s tool'")
     [task] = client.tasks("by-ray")

@@ -199,6 +199,20 @@ class RayCluster:
         return answer
 
 
+def ray_job_submit(url: str, token: str, home: Path, *arguments: str) -> str:
+    """What Ray's own `ray job submit` prints, which must succeed; the token is in its environment."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", url, *arguments],
+        env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 _HEAD_PORTS = ("port", "dashboard-port", "ray-client-server-port", "autoscaler-metrics", "dashboard-metrics")
 _PORTS_BY_VARIABLE = {"autoscaler-metrics": "AUTOSCALER_METRIC_PORT", "dashboard-metrics": "DASHBOARD_METRIC_PORT"}
 

@@ -43,6 +43,19 @@ def collect(engine: FakeDockerEngine, path: Path, shell: FakeShell | None = None
     )
 
 
+def stream(engine: FakeDockerEngine, clock: FakeClock, path: Path, *, stop: threading.Event | None) -> int:
+    return stream_log(
+        shell=FakeShell(starts=[engine.script()]),
+        clock=clock,
+        host=HOST,
+        container="job",
+        path=path,
+        use_sudo=False,
+        drain_seconds=10,
+        stop=stop,
+    )
+
+
 def test_collects_what_is_there_and_the_rest_the_next_time(engine: FakeDockerEngine, tmp_path: Path) -> None:
     """A snapshot ends by itself, also while the container runs, and a second one continues the file."""
     container = engine.create("job")
@@ -89,17 +102,7 @@ def test_a_stream_without_an_event_ends_with_its_container(engine: FakeDockerEng
         clock.call_later(3, end_job)
 
     clock.call_later(7, run_job)
-    landed = stream_log(
-        shell=FakeShell(starts=[engine.script()]),
-        clock=clock,
-        host=HOST,
-        container="job",
-        path=tmp_path / "job.txt",
-        use_sudo=False,
-        drain_seconds=10,
-        stop=None,
-    )
-    assert landed == 2
+    assert stream(engine, clock, tmp_path / "job.txt", stop=None) == 2
 
 
 def test_a_stream_with_an_event_ends_when_it_is_set(engine: FakeDockerEngine, tmp_path: Path) -> None:
@@ -113,17 +116,7 @@ def test_a_stream_with_an_event_ends_when_it_is_set(engine: FakeDockerEngine, tm
         stop.set()
 
     clock.call_later(5, last_words)
-    landed = stream_log(
-        shell=FakeShell(starts=[engine.script()]),
-        clock=clock,
-        host=HOST,
-        container="job",
-        path=tmp_path / "job.txt",
-        use_sudo=False,
-        drain_seconds=10,
-        stop=stop,
-    )
-    assert landed == 1
+    assert stream(engine, clock, tmp_path / "job.txt", stop=stop) == 1
     assert clock.monotonic() < 6
 
 
