@@ -2,6 +2,9 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
+# What Python compiles is kept, whatever the machine's environment says: libraries and tests compiled anew are half of a run of the tests.
+export PYTHONDONTWRITEBYTECODE := ""
+
 # list the commands
 default:
     @just --list --unsorted

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path  # noqa: TC003 - Typer reads the annotations
 from typing import Annotated, NoReturn
 
@@ -77,6 +78,11 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML fi
     say(f"{file} is right: the cluster {config.label_prefix} {place}; worker slices: {workers}")
 
 
+_command = cache(
+    partial(typer.main.get_command, app)
+)  # made once, however many command lines a process (of tests) runs
+
+
 def main() -> NoReturn:
     """Run the command line and exit: 0, 2 for a wrong command line or configuration, else what `iris_core.errors` says.
 
@@ -84,7 +90,7 @@ def main() -> NoReturn:
     """
     interrupts.install()
     try:
-        app(prog_name="iris")
+        _command()(prog_name="iris")
     except IrisError as error:
         _tell(error)
         code: object = error.exit_code

@@ -13,14 +13,20 @@ if TYPE_CHECKING:
 
 DEFAULT_START = datetime(2026, 1, 1, tzinfo=UTC)
 
-# How long a waiting thread may take, in real time, to notice that the fake time has moved. A set event wakes it at once.
-_GLANCE_SECONDS = 0.001
-
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     event: threading.Event
     deadline: float | None
+
+    def is_due(self, time: float) -> bool:
+        return self.deadline is not None and self.deadline <= time
+
+    @property
+    def woken(self) -> threading.Condition:
+        """What a set event notifies, and the clock too, so that a waiting thread need not look again and again."""
+        condition: threading.Condition = self.event._cond  # type: ignore[attr-defined] # noqa: SLF001 - the one way in
+        return condition
 
 
 class FakeClock:
@@ -66,10 +72,10 @@ class FakeClock:
         try:
             if self._auto_advance and waiter.deadline is not None:
                 self._move_to(waiter.deadline, until=event)
-            while not event.wait(_GLANCE_SECONDS if waiter.deadline is not None else None):
-                if waiter.deadline is not None and self.monotonic() >= waiter.deadline:
-                    break
-            return event.is_set()
+            with waiter.woken:
+                while not event.is_set() and not waiter.is_due(self.monotonic()):
+                    waiter.woken.wait()
+                return event.is_set()
         finally:
             with self._changed:
                 self._waiters.remove(waiter)
@@ -110,19 +116,18 @@ class FakeClock:
                 )
 
     def _count_waiters(self) -> int:
-        return sum(
-            not waiter.event.is_set() and (waiter.deadline is None or waiter.deadline > self._elapsed)
-            for waiter in self._waiters
-        )
+        return sum(not waiter.event.is_set() and not waiter.is_due(self._elapsed) for waiter in self._waiters)
 
     def _move_to(self, time: float, until: threading.Event | None = None) -> None:
         while until is None or not until.is_set():
             with self._changed:
-                if not self._plans or self._plans[0][0] > time:
-                    self._elapsed = max(self._elapsed, time)
-                    self._changed.notify_all()
-                    return
-                due, _, action = heapq.heappop(self._plans)
-                self._elapsed = max(self._elapsed, due)
+                plan = heapq.heappop(self._plans) if self._plans and self._plans[0][0] <= time else None
+                self._elapsed = max(self._elapsed, plan[0] if plan else time)
                 self._changed.notify_all()
-            action()
+                released = [waiter.woken for waiter in self._waiters if waiter.is_due(self._elapsed)]
+            for woken in released:
+                with woken:
+                    woken.notify_all()
+            if plan is None:
+                return
+            plan[2]()
