@@ -155,7 +155,8 @@ def test_a_log_that_cannot_be_written_is_told_in_the_jobs_log(keep: Any, tmp_pat
 
 
 def test_signals_are_the_commands_own_as_ever(keep: Any) -> None:
-    """Whatever whoever started the keeper had blocked or ignored."""
+    """Whatever whoever started the keeper had blocked or ignored, but for what the C library keeps to itself (32 and 33)."""
     lines, _ = keep("grep -E 'SigBlk|SigIgn' /proc/self/status").lines()
+    ours = sum(1 << number - 1 for number in signal.valid_signals())
 
-    assert [int(line.split()[1], 16) for line in lines] == [0, 0]
+    assert [int(line.split()[1], 16) & ours for line in lines] == [0, 0]

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
-    """It warns of every lost connection, thousands of times."""
-    logging.getLogger("iris").setLevel(logging.CRITICAL)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """It warns of every lost connection, thousands of times; the tests after these want to hear it again."""
+    caplog.set_level(logging.CRITICAL, logger="iris")
 
 
 @pytest.mark.timeout(300)
