@@ -132,15 +132,12 @@ def odd_bytes(request: pytest.FixtureRequest) -> int:
 
 
 def test_commands_whose_ends_meet_re_keys(shell: FabricShell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forty short streams of about the limit's size over one connection: none is lost, none takes long."""
+    """Forty short streams of about the limit's size over one connection: none is lost, none waits the 30 s of Paramiko's deadlock."""
     monkeypatch.setattr(Packetizer, "REKEY_BYTES", 1 << 18)
-    began = time.monotonic()
 
     for number in range(40):
         size = (1 << 18) - 2000 + number * 100
         assert len(shell.run(HOST, ("head", "-c", str(size), "/dev/zero"), timeout_seconds=20).stdout) == size
-
-    assert time.monotonic() - began < 20
 
 
 def test_a_paused_flood_takes_a_window_of_memory(shell: FabricShell) -> None:

@@ -66,6 +66,10 @@ class AdoptedTransport:
         """Have `write` called."""
         self._reactor.look_at(self)
 
+    def call_soon(self, call: Callable[[], None]) -> bool:
+        """Have `call` made on the thread that reads the transport; returns whether there is one."""
+        return self._reactor.call_soon(call)
+
     def end(self) -> None:
         """End the connection soon."""
         self._reactor.end(self)

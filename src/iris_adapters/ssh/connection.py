@@ -93,10 +93,6 @@ class Link:
         """How many of the peer's sessions are in use or spoken for."""
         return sum(lease.session for lease in self.leases)
 
-    def open_session(self) -> Channel:
-        """A channel for a command. Blocks for a round trip."""
-        return self.transport.open_session(timeout=self.attempt.seconds)
-
     def open_tunnel(self, remote_port: int, origin: tuple[str, int]) -> Channel:
         """A channel to 127.0.0.1:`remote_port` of the host. Blocks for a round trip.
 
@@ -169,11 +165,11 @@ class ConnectionPool:
         self._closed = False
 
     def lease(self, host: Host, ready: Ready, failed: Failed, *, session: bool) -> Lease:
-        """Ask for a connection to `host`. Returns at once; then one of the two is called, on a thread of the pool's.
+        """Ask for a connection to `host`. Returns at once; then one of the two is called, on another thread.
 
         Args:
             host: the far end.
-            ready: called with the connection.
+            ready: called with the connection. It must not wait for the far side if a session is asked for.
             failed: called with what prevented it; the lease need not be released then.
             session: whether a session will be opened on it; a peer does not allow many on one connection.
         """
@@ -194,7 +190,7 @@ class ConnectionPool:
             self._workers.submit(lambda: failed(shell_closed(host)))
         elif is_new:
             self._connecting.submit(lambda: self._make(link))
-        elif is_open:
+        elif is_open and not (session and link.transport.call_soon(lambda: ready(link))):
             self._workers.submit(lambda: ready(link))
         return lease
 
@@ -253,7 +249,10 @@ class ConnectionPool:
         if not transport.is_active():  # it ended before anybody was told that it began
             self._was_ended(link)
         for lease in leases:
-            self._workers.submit(partial(lease.ready, link))
+            if lease.session:
+                lease.ready(link)
+            else:
+                self._workers.submit(partial(lease.ready, link))
 
     def _was_ended(self, link: Link) -> None:
         """On the transport's thread. While it connects, the attempt reports what went wrong."""

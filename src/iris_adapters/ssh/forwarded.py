@@ -109,6 +109,9 @@ class ForwardedClient:
         """Go on."""
         self._forward.post(self)
 
+    def refused(self) -> None:
+        """Nothing was asked of it."""
+
     def killed(self, signal_name: str) -> None:
         """Only processes are."""
 

@@ -9,8 +9,10 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from paramiko.ssh_exception import SSHException
+
 from iris_adapters.ssh.errors import Stage, described, ours
-from iris_adapters.ssh.sinks import SinkBuffer, attach, close_quietly
+from iris_adapters.ssh.sinks import SinkBuffer, attach, close_quietly, start_command
 from iris_core.errors import ConnectionLostError, RemoteShellError
 
 if TYPE_CHECKING:
@@ -150,6 +152,10 @@ class SshProcess:
             self._window_opened = True
         self._flush_soon()
 
+    def refused(self) -> None:
+        """The command was not started."""
+        self._not_opened(SSHException(f"it will not run {command_line(self._argv)}"))
+
     def killed(self, signal_name: str) -> None:
         """Keep the signal for the end."""
         self._signal_name = signal_name
@@ -179,23 +185,34 @@ class SshProcess:
         self._set_end(lambda: self._listener.on_error(error), failed=True)
 
     def _connected(self, link: Link) -> None:
-        """Open the channel and start the command; on a worker's thread."""
+        """Ask for the channel."""
         if self._is_over():
             return
         self._link = link
+        link.add_sink(self)
         try:
-            channel = link.open_session()
-            self._out, self._err = attach(channel, self)
-            with self._lock:
-                self._channel = channel
-            if self._is_over():
-                close_quietly(channel)
-                return
-            channel.settimeout(0.0)
-            link.add_sink(self)
-            channel.exec_command(command_line(self._argv))
+            link.transport.open_session_soon(self._opened, self._not_opened)
         except Exception as error:  # noqa: BLE001 - whatever it is, the table knows it, and it must reach the listener
-            self.fail(link.why_lost() if link.lost else ours(error, self._host, Stage.IN_USE))
+            self._not_opened(error)
+
+    def _not_opened(self, error: Exception) -> None:
+        link = self._link
+        self.fail(link.why_lost() if link is not None and link.lost else ours(error, self._host, Stage.IN_USE))
+
+    def _opened(self, channel: Channel) -> None:
+        """Start the command; on the thread that reads the connection."""
+        self._out, self._err = attach(channel, self)
+        with self._lock:
+            self._channel = channel
+            over = self._over
+        if over:
+            close_quietly(channel)
+            return
+        channel.settimeout(0.0)
+        try:
+            start_command(channel, command_line(self._argv))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._not_opened(error)
             return
         with self._lock:
             self._started = True
@@ -293,17 +310,19 @@ class SshProcess:
             if self._flushing or self._over or nothing or not self._started:
                 return
             self._flushing = True
-        self._workers.submit(self._flush)
+        self._flush_where_it_fits()
+
+    def _flush_where_it_fits(self) -> None:
+        """Send on the connection's thread, which waits for nobody, or on a worker's, where there may be something to wait for."""
+        transport = None if self._link is None else self._link.transport
+        if transport is not None and transport.is_read_here:
+            self._flush()
+        elif transport is None or not transport.call_soon(self._flush):
+            self._workers.submit(self._flush)
 
     def _flush(self) -> None:
-        while True:
-            with self._lock:
-                channel = self._channel
-                if self._over or channel is None or not (self._input or self._end_input):
-                    self._flushing = False
-                    return
-                data = self._input.pop(0) if self._input else b""
-                self._window_opened = False
+        while (piece := self._next_input()) is not None:
+            channel, data = piece
             try:
                 if not data:
                     channel.shutdown_write()
@@ -324,3 +343,16 @@ class SshProcess:
             if sent < len(data):
                 with self._lock:
                     self._input.insert(0, data[sent:])
+
+    def _next_input(self) -> tuple[Channel, bytes] | None:
+        """The channel and what to send on it, empty: its end. None: nothing, or it is left to a worker, who may wait."""
+        with self._lock:
+            channel, link = self._channel, self._link
+            if self._over or channel is None or link is None or not (self._input or self._end_input):
+                self._flushing = False
+                return None
+            if not link.transport.is_read_here or link.transport.sends_at_once:
+                self._window_opened = False
+                return channel, self._input.pop(0) if self._input else b""
+        self._workers.submit(self._flush)
+        return None

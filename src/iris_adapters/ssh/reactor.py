@@ -102,6 +102,10 @@ class Reactor:
         """Look soon at what a connection wants: it has something to send. From any thread."""
         self._post(lambda: self._look_at(connection))
 
+    def call_soon(self, call: Callable[[], None]) -> bool:
+        """Call something on the reactor's thread. It must not block; what it raises is logged. Returns whether there is a thread."""
+        return self._post(call)
+
     def close(self) -> list[threading.Thread]:
         """End the thread once no connection is left; whoever has one must end it. Returns the thread, if there is one."""
         with self._lock:

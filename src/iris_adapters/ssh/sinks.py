@@ -10,8 +10,10 @@ from paramiko.channel import Channel
 from paramiko.common import (
     MSG_CHANNEL_CLOSE,
     MSG_CHANNEL_EOF,
+    MSG_CHANNEL_FAILURE,
     MSG_CHANNEL_REQUEST,
     MSG_CHANNEL_WINDOW_ADJUST,
+    cMSG_CHANNEL_REQUEST,
     cMSG_CHANNEL_WINDOW_ADJUST,
 )
 from paramiko.message import Message
@@ -43,6 +45,9 @@ class ChannelSink(Protocol):
 
     def writable(self) -> None:
         """The far side takes more data."""
+
+    def refused(self) -> None:
+        """The far side did not do what was asked of it: it runs no command."""
 
     def killed(self, signal_name: str) -> None:
         """The process was ended by this signal (`TERM`)."""
@@ -140,6 +145,21 @@ def close_quietly(channel: Channel) -> None:
         channel.close()
 
 
+def start_command(channel: Channel, command: str) -> None:
+    """Ask the far side to run a command, without waiting for its word that it does, as Paramiko's `exec_command` would.
+
+    Raises:
+        SSHException, EOFError, OSError: the connection is on its way out.
+    """
+    message = Message()
+    message.add_byte(cMSG_CHANNEL_REQUEST)
+    message.add_int(channel.remote_chanid)
+    message.add_string("exec")
+    message.add_boolean(True)  # noqa: FBT003 - the wire's "want reply"
+    message.add_string(command)
+    _send(channel, message)
+
+
 def take_data(channel: Channel, data: bytes) -> None:
     """Do what Paramiko does with data of a channel's standard output, without a stop in its buffer where it need not be.
 
@@ -159,8 +179,12 @@ def take_data(channel: Channel, data: bytes) -> None:
         message.add_byte(cMSG_CHANNEL_WINDOW_ADJUST)
         message.add_int(channel.remote_chanid)
         message.add_int(more)
-        transport: Any = channel.transport
-        transport._send_user_message(message)  # noqa: SLF001 - as above
+        _send(channel, message)
+
+
+def _send(channel: Channel, message: Message) -> None:
+    transport: Any = channel.transport
+    transport._send_user_message(message)  # noqa: SLF001 - docs/decisions/0005
 
 
 def _buffer_of(channel: Channel) -> SinkBuffer:
@@ -191,6 +215,13 @@ def _on_window_adjust(channel: Channel, message: Message) -> None:
         sink.writable()
 
 
+def _on_failure(channel: Channel, message: Message) -> None:
+    _TABLE[MSG_CHANNEL_FAILURE](channel, message)
+    sink = _buffer_of(channel).sink
+    if sink is not None:
+        sink.refused()
+
+
 def _on_request(channel: Channel, message: Message) -> None:
     """Paramiko knows `exit-status` but not `exit-signal` (RFC 4254, 6.10)."""
     peek = Message(message.get_remainder())
@@ -206,6 +237,7 @@ CHANNEL_HANDLERS: Final[dict[int, Callable[[Channel, Message], None]]] = {
     MSG_CHANNEL_EOF: _on_eof,
     MSG_CHANNEL_CLOSE: _on_close,
     MSG_CHANNEL_WINDOW_ADJUST: _on_window_adjust,
+    MSG_CHANNEL_FAILURE: _on_failure,
     MSG_CHANNEL_REQUEST: _on_request,
 }
 """Paramiko's table of channel messages, with those that a sink hears of."""

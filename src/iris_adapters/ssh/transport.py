@@ -10,12 +10,13 @@ import logging
 import socket
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from paramiko import transport as paramiko_transport
-from paramiko.common import cMSG_GLOBAL_REQUEST
+from paramiko.channel import Channel
+from paramiko.common import CONNECTION_FAILED_CODE, cMSG_CHANNEL_OPEN, cMSG_GLOBAL_REQUEST
 from paramiko.message import Message
-from paramiko.ssh_exception import SSHException
+from paramiko.ssh_exception import ChannelException, SSHException
 from paramiko.transport import Transport
 
 from iris_adapters.ssh.adopted import AdoptedTransport, end_transport
@@ -24,8 +25,6 @@ from iris_adapters.ssh.sinks import CHANNEL_HANDLERS, WINDOW_BYTES, SinkBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from paramiko.channel import Channel
 
     from iris_adapters.ssh.reactor import Reactor
 
@@ -37,6 +36,12 @@ _QUICK_CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "ae
 _POLL_SECONDS: Final = 0.1
 _LONG_POLL_SECONDS: Final = 10.0
 _PARAMIKO: Final[Any] = paramiko_transport  # the parts of it that its stubs do not have
+
+
+class _Opening(NamedTuple):
+    channel: Channel
+    opened: Callable[[Channel], None]
+    refused: Callable[[SSHException], None]
 
 
 class IrisTransport(Transport):
@@ -76,6 +81,7 @@ class IrisTransport(Transport):
         self._adopted: AdoptedTransport | None = None
         self._handing_over = threading.RLock()
         self._held_back: list[Message] = []
+        self._opening: dict[int, _Opening] = {}  # the channels that were asked for, which Paramiko holds weakly
         self._packets: IrisPacketizer = self.packetizer  # type: ignore[assignment] # it was told to make one
         self._packets.may_hand_over = self._may_hand_over
         self.set_log_channel(LOGGER.name)
@@ -90,6 +96,39 @@ class IrisTransport(Transport):
     def sends_at_once(self) -> bool:
         """Whether what is to be sent now need not wait, neither for a key exchange nor for the peer to read."""
         return self._adopted is not None and self.clear_to_send.is_set() and not self._packets.much_unsent
+
+    @property
+    def is_read_here(self) -> bool:
+        """Whether this is called on the thread that reads the connection: there nothing may wait."""
+        if self._adopted is None:
+            return threading.current_thread() is self
+        return self._adopted.is_current_thread
+
+    def call_soon(self, call: Callable[[], None]) -> bool:
+        """Have `call` made on the reactor's thread, where sending does not wait; False: there is no reactor, or much waits to be sent."""
+        return self.sends_at_once and self._adopted is not None and self._adopted.call_soon(call)
+
+    def open_session_soon(self, opened: Callable[[Channel], None], refused: Callable[[SSHException], None]) -> None:
+        """Ask for a channel for a command, without waiting for it as Paramiko's `open_session` does.
+
+        One of the two is called on the thread that reads the connection, unless that ends before.
+        """
+        internals: Any = self
+        with self.lock:
+            number = internals._next_channel()  # noqa: SLF001 - docs/decisions/0005
+            channel: Any = Channel(number)
+            internals._channels.put(number, channel)  # noqa: SLF001 - as above
+            self.channels_seen[number] = True
+            channel._set_transport(self)  # noqa: SLF001 - as above
+            channel._set_window(self.default_window_size, self.default_max_packet_size)  # noqa: SLF001 - as above
+            self._opening[number] = _Opening(channel, opened, refused)
+        message = Message()
+        message.add_byte(cMSG_CHANNEL_OPEN)
+        message.add_string("session")
+        message.add_int(number)
+        message.add_int(self.default_window_size)
+        message.add_int(self.default_max_packet_size)
+        self._send_user_message(message)
 
     def ask_for_answer(self) -> None:
         """Send a request that every SSH server must answer, if only with a refusal. Does not wait for the answer."""
@@ -150,8 +189,7 @@ class IrisTransport(Transport):
         closes, for one). That is the deadlock by which a re-key near a stream's end kills the connection after 30 s.
         """
         adopted = self._adopted
-        reads = threading.current_thread() is self if adopted is None else adopted.is_current_thread
-        if not reads:
+        if not self.is_read_here:
             self._packets.wait_to_send()
             super()._send_user_message(data)  # type: ignore[misc] # not in the stubs
             if adopted is not None and self._packets.need_rekey() and not self.in_kex:
@@ -163,12 +201,21 @@ class IrisTransport(Transport):
 
     def _parse_channel_open_success(self, m: Message) -> None:
         """Give the channel its buffers before the far side can have sent anything on it."""
-        channel: Any = self._channels.get(  # type: ignore[attr-defined] # not in the stubs
-            Message(m.get_remainder()).get_int()
-        )
+        number = Message(m.get_remainder()).get_int()
+        channel: Any = self._channels.get(number)  # type: ignore[attr-defined] # not in the stubs
         if channel is not None and not self._is_gateway:
             channel.in_buffer, channel.in_stderr_buffer = SinkBuffer(), SinkBuffer()
         super()._parse_channel_open_success(m)  # type: ignore[misc] # not in the stubs
+        if (opening := self._opening.pop(number, None)) is not None:
+            opening.opened(opening.channel)
+
+    def _parse_channel_open_failure(self, m: Message) -> None:
+        peek = Message(m.get_remainder())
+        number, reason = peek.get_int(), peek.get_int()
+        super()._parse_channel_open_failure(m)  # type: ignore[misc] # not in the stubs
+        if (opening := self._opening.pop(number, None)) is not None:
+            self._channels.delete(number)  # type: ignore[attr-defined] # not in the stubs
+            opening.refused(ChannelException(reason, CONNECTION_FAILED_CODE.get(reason, "(unknown code)")))
 
     def _parse_newkeys(self, m: Message) -> None:
         super()._parse_newkeys(m)  # type: ignore[misc] # not in the stubs

@@ -38,10 +38,10 @@ def test_this_is_the_paramiko_that_was_read() -> None:
     ("owner", "names"),
     [
         (Transport, "_parse_newkeys _parse_channel_open_success _send_user_message _send_kex_init _send_message"),
-        (Transport, "_channel_handler_table _next_channel"),
+        (Transport, "_channel_handler_table _next_channel _parse_channel_open_failure"),
         (Packetizer, "read_message write_all set_inbound_cipher set_inbound_compressor reset_seqno_in"),
         (Packetizer, "need_rekey _trigger_rekey start_handshake REKEY_BYTES REKEY_BYTES_OVERFLOW_MAX"),
-        (Channel, "_unlink _check_add_window"),
+        (Channel, "_unlink _check_add_window _set_transport _set_window"),
         (paramiko_transport, "_active_threads"),
     ],
 )
@@ -55,7 +55,7 @@ def test_a_transport_has_the_fields_that_are_read(pair: tuple[socket.socket, soc
     transport = IrisTransport(pair[0])
     fields = (
         "_channels _expected_packet _handler_table active authenticated channel_events channels_seen clear_to_send "
-        "completion_event in_kex kex_engine packetizer saved_exception sock"
+        "completion_event default_max_packet_size default_window_size in_kex kex_engine lock packetizer saved_exception sock"
     )
     assert [name for name in fields.split() if not hasattr(transport, name)] == []
 

@@ -16,20 +16,29 @@ if TYPE_CHECKING:
 
 
 class BreakingChannel:
-    """A channel that takes a piece out of its buffer and then cannot tell the far side, as Paramiko's does on a broken connection."""
+    """A channel that takes a piece out of its buffer and then cannot tell the far side, as Paramiko's does on a broken connection.
+
+    It is its transport, too.
+    """
 
     closed = True
     exit_status = 0
+    remote_chanid = 0
+    is_read_here = True
 
     def __init__(self, breaks_at: bytes) -> None:
         self.in_buffer, self.in_stderr_buffer = SinkBuffer(), SinkBuffer()
+        self.transport = self
         self._breaks_at = breaks_at
 
     def settimeout(self, _seconds: float) -> None:
         """Nothing here blocks."""
 
-    def exec_command(self, _command: str) -> None:
-        """It runs."""
+    def _send_user_message(self, _message: object) -> None:
+        """It is heard."""
+
+    def open_session_soon(self, opened: Callable[[Any], None], _refused: object) -> None:
+        opened(self)
 
     def recv(self, size: int) -> bytes:
         data = self.in_buffer.read(size)
@@ -44,15 +53,12 @@ class ReadyPool:
     lost = False
 
     def __init__(self, channel: BreakingChannel) -> None:
-        self._channel = channel
+        self.transport = channel
 
     def lease(self, _host: object, ready: Callable[[Any], None], _failed: object, *, session: bool) -> ReadyPool:
         assert session
         ready(self)
         return self
-
-    def open_session(self) -> BreakingChannel:
-        return self._channel
 
     def add_sink(self, _sink: object) -> None:
         """It is never told."""
