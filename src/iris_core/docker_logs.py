@@ -8,6 +8,7 @@ answers in its own. Engine API reference: https://docs.docker.com/reference/api/
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -28,6 +29,7 @@ def inspect_all_argv(*, use_sudo: bool) -> list[str]:
     return ["sh", "-c", script]
 
 
+@lru_cache(maxsize=64)
 def inspect_request(container: str) -> bytes:
     """Ask for the state and the log settings of a container, by name or id."""
     return _get(f"/containers/{quote(container, safe='')}/json")
@@ -49,12 +51,14 @@ def logs_request(container_id: str, *, follow: bool, tail: int | None = ALL) -> 
     return _get(f"/containers/{quote(container_id, safe='')}/logs?{urlencode(query)}")
 
 
+@lru_cache(maxsize=64)  # a thousand hosts are asked the same
 def list_request(label: str) -> bytes:
     """Ask for all containers, running or not, that bear a label (`key` or `key=value`)."""
     query = {"all": "1", "filters": json.dumps({"label": [label]})}
     return _get(f"/containers/json?{urlencode(query)}")
 
 
+@lru_cache(maxsize=64)
 def changes_request(label: str) -> bytes:
     """Ask to be told of each container that bears a label from now on: an answer that goes on for as long as one listens."""
     filters = {"type": ["container"], "label": [label], "event": ["create", "start", "rename", "destroy"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from paramiko.common import (
@@ -31,6 +32,7 @@ _KEY_EXCHANGE: Final = range(30, 42)  # the messages of the exchange's method (R
 _KIND_AT: Final = 1  # in a packet, after the length of its padding
 _DATA_HEAD: Final = struct.Struct(">II")
 _DATA_AT: Final = 10  # in one of channel data: after its kind, the channel's number and the data's length
+_NOBODY_ACCEPTS: Final = threading.Condition()
 
 
 class AdoptedTransport:
@@ -54,6 +56,9 @@ class AdoptedTransport:
         self._channel: Channel | None = None  # that spoke last: most often there is only one
         self._channel_number = -1
         self.sock = packets.take_over(self.wants_to_send)
+        # What only the login and the exchange before it wanted, and what only a server waits with: some kilobytes, a thousand times.
+        transport.server_accept_cv = _NOBODY_ACCEPTS
+        transport.auth_handler = transport.completion_event = transport._latest_kex_init = None  # noqa: SLF001 - docs/decisions/0005
 
     # From any thread.
 

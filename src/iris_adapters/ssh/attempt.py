@@ -76,6 +76,12 @@ class Attempt:
             stop()
             raise ConnectionAbortedError("given up")
 
+    def forget(self, stop: Callable[[], object]) -> None:
+        """Do not call `stop` any more."""
+        with self._lock:
+            if stop in self._stops:
+                self._stops.remove(stop)
+
     def end(self) -> None:
         """End it. Idempotent."""
         with self._lock:

@@ -159,6 +159,7 @@ class Connector:
         transport = connection.transport
         if not isinstance(transport, IrisTransport):
             raise TypeError(f"Fabric made a {type(transport).__name__}")
+        _log_in_no_more(connection, attempt)
         return transport
 
     def _route(self, connection: Connection, host: Host, attempt: Attempt, made: _Made) -> None:
@@ -296,6 +297,14 @@ class _FirstUse(MissingHostKeyPolicy):
 
     def missing_host_key(self, _client: object, _hostname: str, key: PKey) -> None:
         self._host_keys.believe_first(self._host, key)
+
+
+def _log_in_no_more(connection: Connection, attempt: Attempt) -> None:
+    """Let go of what only the login wanted: ssh-agent's socket, and the client with its host keys. The transport has a guard of its own."""
+    client: Any = connection.client
+    if client._agent is not None:  # noqa: SLF001 - docs/decisions/0005
+        client._agent.close()  # noqa: SLF001 - as above
+    attempt.forget(client.close)
 
 
 def _known_as(connection: Connection) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from iris_adapters.ssh.attempt import Attempt
 from iris_adapters.ssh.errors import Stage, described, ours
+from iris_adapters.ssh.heap import give_back_heap
 from iris_adapters.ssh.workers import Workers
 from iris_core.errors import ConnectionLostError, RemoteShellError
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from iris_core.ports.clock import Clock
 
 _MOST_SESSIONS: Final = 8  # of one connection; sshd's own limit (MaxSessions) is 10 unless it is told otherwise
+_WAITING_TO_CONNECT: Final = 2  # threads, as long as the shell is open
+_MANY_CONNECTS: Final = 100
+_JITTER_SECONDS: Final = 0.1  # a gateway that all go through drops logins that come all at once (sshd's MaxStartups)
 _IDLE_SECONDS: Final = 30.0  # an unused connection is kept so long: the next command saves a key exchange and a login
 _QUIET_SHARE: Final = 4  # a peer is asked for an answer after a quarter of the time that it may owe one
 _LOOK_SHARE: Final = (
@@ -151,18 +156,30 @@ class ConnectionPool:
         clock: tells how long a connection is idle or silent.
         connector: makes connections.
         workers: where those who lease are called back.
+        jitter: gives numbers from 0 to 1, to spread connects that are made at the same time.
     """
 
-    def __init__(self, config: SshConfig, clock: Clock, connector: Connector, workers: Workers) -> None:
+    def __init__(
+        self,
+        config: SshConfig,
+        clock: Clock,
+        connector: Connector,
+        workers: Workers,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
         self._config = config
         self._clock = clock
+        self._jitter = jitter
         self._connector = connector
         self._workers = workers
-        self._connecting = Workers("iris-ssh-connect", config.most_connects)
+        self._connecting = Workers("iris-ssh-connect", config.most_connects, waiting=_WAITING_TO_CONNECT)
         self._lock = threading.Lock()
         self._links: dict[Host, list[Link]] = {}
         self._transports: set[IrisTransport] = set()
+        self._made = self._made_before = 0  # connections since the heap was given back; at the last look
         self._closed = False
+        self._closing = threading.Event()
+        self._under_way = 0  # attempts to connect
 
     def lease(self, host: Host, ready: Ready, failed: Failed, *, session: bool) -> Lease:
         """Ask for a connection to `host`. Returns at once; then one of the two is called, on another thread.
@@ -211,6 +228,10 @@ class ConnectionPool:
         now = self._clock.monotonic()
         with self._lock:
             links = [link for group in self._links.values() for link in group]
+            at_rest = self._made == self._made_before and self._made >= _MANY_CONNECTS
+            self._made_before = self._made = 0 if at_rest else self._made
+        if at_rest:
+            give_back_heap()
         for link in links:
             if not link.is_open:
                 link.attempt.end_if_late()
@@ -219,6 +240,7 @@ class ConnectionPool:
 
     def close(self) -> list[threading.Thread]:
         """End everything. Returns the threads that are about to end."""
+        self._closing.set()
         with self._lock:
             self._closed = True
             links = [link for group in self._links.values() for link in group]
@@ -226,9 +248,21 @@ class ConnectionPool:
             threads: list[threading.Thread] = list(self._transports)
         for link in links:
             link.lose(shell_closed(link.host))
-        return [*threads, *self._connecting.threads()]
+        return [*threads, *self._connecting.close()]
 
     def _make(self, link: Link) -> None:
+        with self._lock:
+            self._under_way += 1
+            alone = self._under_way == 1
+        if not alone:
+            self._clock.wait(self._closing, self._jitter() * _JITTER_SECONDS)
+        try:
+            self._try(link)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def _try(self, link: Link) -> None:
         with self._lock:
             if not link.leases:
                 return
@@ -245,6 +279,7 @@ class ConnectionPool:
         with self._lock:
             link.open(transport, self._clock.monotonic())
             self._transports.add(transport)
+            self._made += 1
             leases = set(link.leases)
         if not transport.is_active():  # it ended before anybody was told that it began
             self._was_ended(link)

@@ -208,7 +208,6 @@ class SshProcess:
         if over:
             close_quietly(channel)
             return
-        channel.settimeout(0.0)
         try:
             start_command(channel, command_line(self._argv))
         except Exception as error:  # noqa: BLE001 - as above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -113,6 +114,40 @@ class SinkBuffer:
 
     def __len__(self) -> int:
         return self._bytes
+
+
+class _NobodyWaits(threading.Event):
+    """Stands in for the events of a channel that nobody waits for."""
+
+    def __init__(self) -> None:
+        """Make none of what waiting takes."""
+
+    def set(self) -> None:
+        """Nobody is woken."""
+
+    def clear(self) -> None:
+        """It needs no waiting for."""
+
+    def notify_all(self) -> None:
+        """As `set`."""
+
+    def is_set(self) -> bool:
+        """It needs no waiting for."""
+        return True
+
+
+_NOBODY_WAITS: Any = _NobodyWaits()
+
+
+class CommandChannel(Channel):
+    """A channel whose end, window and answers are told to its sink; without the three events of Paramiko's, which are a kilobyte each."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.out_buffer_cv = self.status_event = self.event = _NOBODY_WAITS
+        buffers: Any = SinkBuffer(), SinkBuffer()
+        self.in_buffer, self.in_stderr_buffer = buffers
+        self.settimeout(0.0)
 
 
 def attach(channel: Channel, sink: ChannelSink) -> tuple[SinkBuffer, SinkBuffer]:

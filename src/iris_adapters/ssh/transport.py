@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from paramiko import transport as paramiko_transport
-from paramiko.channel import Channel
 from paramiko.common import CONNECTION_FAILED_CODE, cMSG_CHANNEL_OPEN, cMSG_GLOBAL_REQUEST
 from paramiko.message import Message
 from paramiko.ssh_exception import ChannelException, SSHException
@@ -21,10 +20,12 @@ from paramiko.transport import Transport
 
 from iris_adapters.ssh.adopted import AdoptedTransport, end_transport
 from iris_adapters.ssh.packets import HandedOverError, IrisPacketizer
-from iris_adapters.ssh.sinks import CHANNEL_HANDLERS, WINDOW_BYTES, SinkBuffer
+from iris_adapters.ssh.sinks import CHANNEL_HANDLERS, WINDOW_BYTES, CommandChannel, SinkBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from paramiko.channel import Channel
 
     from iris_adapters.ssh.reactor import Reactor
 
@@ -116,7 +117,7 @@ class IrisTransport(Transport):
         internals: Any = self
         with self.lock:
             number = internals._next_channel()  # noqa: SLF001 - docs/decisions/0005
-            channel: Any = Channel(number)
+            channel: Any = CommandChannel(number)
             internals._channels.put(number, channel)  # noqa: SLF001 - as above
             self.channels_seen[number] = True
             channel._set_transport(self)  # noqa: SLF001 - as above
@@ -203,7 +204,7 @@ class IrisTransport(Transport):
         """Give the channel its buffers before the far side can have sent anything on it."""
         number = Message(m.get_remainder()).get_int()
         channel: Any = self._channels.get(number)  # type: ignore[attr-defined] # not in the stubs
-        if channel is not None and not self._is_gateway:
+        if channel is not None and number not in self._opening and not self._is_gateway:
             channel.in_buffer, channel.in_stderr_buffer = SinkBuffer(), SinkBuffer()
         super()._parse_channel_open_success(m)  # type: ignore[misc] # not in the stubs
         if (opening := self._opening.pop(number, None)) is not None:

@@ -54,8 +54,9 @@ def test_a_transport_has_the_fields_that_are_read(pair: tuple[socket.socket, soc
     """Those that Paramiko makes for each."""
     transport = IrisTransport(pair[0])
     fields = (
-        "_channels _expected_packet _handler_table active authenticated channel_events channels_seen clear_to_send "
-        "completion_event default_max_packet_size default_window_size in_kex kex_engine lock packetizer saved_exception sock"
+        "_channels _expected_packet _handler_table active auth_handler authenticated channel_events channels_seen clear_to_send "
+        "completion_event default_max_packet_size default_window_size in_kex kex_engine lock packetizer saved_exception "
+        "server_accept_cv sock"
     )
     assert [name for name in fields.split() if not hasattr(transport, name)] == []
 

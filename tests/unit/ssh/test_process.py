@@ -31,9 +31,6 @@ class BreakingChannel:
         self.transport = self
         self._breaks_at = breaks_at
 
-    def settimeout(self, _seconds: float) -> None:
-        """Nothing here blocks."""
-
     def _send_user_message(self, _message: object) -> None:
         """It is heard."""
 
