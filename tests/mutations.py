@@ -46,15 +46,26 @@ COMPLETE: Final = """                outcome.complete = True
 """
 
 MUTATIONS: Final = (
-    one(
+    Mutation(
         "a timestamp cursor instead of the anchor",
         "test_capture.py",
-        "engine_channel.py",
-        "            if seeker is not None and not outcome.found:\n",
-        "            if anchor is not None:\n"
-        "                outcome.found = True\n"
-        "                lines = [line for line in lines if line[: line.index(b' ')].decode() > anchor.timestamp]\n"
-        "            if seeker is not None and not outcome.found:\n",
+        (
+            (
+                "log_cursor.py",
+                "        self._context = anchor.context\n",
+                "        self._context, self._stamp = anchor.context, anchor.timestamp\n",
+            ),
+            (
+                "log_cursor.py",
+                "        context, fallback, matched = self._context, self._fallback, self._matched\n",
+                (
+                    "        later = (at for at, line in enumerate(lines) if timestamp_of(line) > self._stamp)\n"
+                    "        if (index := next(later, None)) is not None:\n"
+                    "            return index\n"
+                    "        context, fallback, matched = self._context, self._fallback, self._matched\n"
+                ),
+            ),
+        ),
     ),
     Mutation(
         "a connection that ends counts as the end of the answer",
@@ -93,6 +104,27 @@ MUTATIONS: Final = (
         "log_cursor.py",
         "tuple(hashes[-length:] if length else hashes)",
         "tuple(hashes[-1:])",
+    ),
+    one(
+        "what a log began with is forgotten from one read to the next",
+        "test_capture_of_parts.py",
+        "log_reading.py",
+        "            self._beginning = seen\n",
+        "            self._beginning = None\n",
+    ),
+    one(
+        "a few parts at a log's beginning are as good as many",
+        "test_capture_of_parts.py",
+        "log_cursor.py",
+        "CONTEXT_LINES if over is None else min(over, CONTEXT_LINES)",
+        "1 if over is None else min(over, CONTEXT_LINES)",
+    ),
+    one(
+        "parts that may be landed ones are landed again",
+        "test_capture_of_parts.py",
+        "log_reading.py",
+        "        if not overlap.count:\n",
+        "        if overlap.count:\n",
     ),
     one(
         "the anchor is looked for where it cannot be certain",

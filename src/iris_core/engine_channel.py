@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 from iris_core import docker_logs
 from iris_core.container_state import ContainerState, names_of, started_again
 from iris_core.engine_api import FrameReader, HttpReply, Message, TtyReader
-from iris_core.log_cursor import Anchor, Seeker
+from iris_core.log_cursor import Anchor
 from iris_core.log_protocol import Close, Ended, Open, ReadTail, Received, Send, TailRead, Woken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from iris_core.log_cursor import Tail
+    from iris_core.log_cursor import Finder, Tail
     from iris_core.log_protocol import Action, Event
 
 REPLY_SECONDS: Final = 60.0  # for the next bytes of an answer; a scan of 2 million entries took 2.8 s
@@ -38,7 +38,7 @@ class Outcome:
     Attributes:
         served: how many lines came.
         landed: how many of them were landed.
-        found: whether the anchor was among them (or none was looked for).
+        found: whether the place to land from was among them (or none was looked for).
         complete: whether the read's end was proven.
     """
 
@@ -213,21 +213,21 @@ class EngineChannel:
     def read(
         self,
         state: ContainerState,
-        anchor: Anchor | None,
+        finder: Finder | None,
         land: Callable[[list[bytes]], None],
         *,
         tail: int | None,
         follow_seconds: float | None = None,
     ) -> Generator[None, Event, Outcome]:
-        """Read log entries and land those after the anchor (all, where it is None).
+        """Read log entries and land those from the place on that is found (all, where none is looked for).
 
         Args:
             state: of the container.
-            anchor: the last landed entry.
+            finder: finds it.
             land: takes the lines to land, in order.
             tail: how many of the last entries to ask for.
             follow_seconds: None: a read that ends. Else it goes on when all is read, until nothing comes for so long; it also ends, not
-                complete, when the anchor was not among the last `tail` entries, and when the source is to finish.
+                complete, when the place was not found among the last `tail` entries, and when the source is to finish.
 
         Raises:
             LostError: the channel ended or fell silent before the answer was complete.
@@ -235,8 +235,7 @@ class EngineChannel:
         """
         follow = follow_seconds is not None
         self.actions.append(Send(docker_logs.logs_request(state.id, follow=follow, tail=tail)))
-        seeker = Seeker(anchor, whole=tail is docker_logs.ALL) if anchor else None
-        outcome = Outcome(found=seeker is None)
+        outcome = Outcome(found=finder is None)
         reply = HttpReply()
         refusal = Message(reply)
         reader = TtyReader() if state.tty else FrameReader()
@@ -254,11 +253,11 @@ class EngineChannel:
                 continue
             lines = reader.feed(pieces)
             outcome.served += len(lines)
-            if seeker is not None and not outcome.found:
-                index = seeker.find(lines)
+            if finder is not None and not outcome.found:
+                index = finder.find(lines)
                 if index is not None:
                     outcome.found = True
-                    seeker = anchor = None  # a follow may go on for months
+                    finder = None  # a follow may go on for months
                     lines = lines[index:]
                 else:
                     if follow and tail is not docker_logs.ALL and outcome.served >= tail:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 CONTEXT_LINES: Final = 32
 """How many landed lines identify the end at least. 16 held in the trials; more cost nothing and make a chance match less likely still."""
@@ -81,6 +81,58 @@ def tail_suffices(tail: Tail) -> bool:
     return anchor is not None and anchor.certain
 
 
+class Finder(Protocol):
+    """Finds the place in the lines that an engine serves from which on they are to be landed."""
+
+    def find(self, lines: list[bytes]) -> int | None:
+        """Take the next lines; return the index of the first one to land, or None while it has not come."""
+        ...
+
+
+class Beginning:
+    """With which lines a log begins.
+
+    Attributes:
+        count: with how many.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sum = 0
+
+    def add(self, numbers: Iterable[int]) -> None:
+        """Add hashes of the next lines."""
+        for number in numbers:
+            self._sum = hash((self._sum, number))
+            self.count += 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Beginning) and (self.count, self._sum) == (other.count, other._sum)
+
+    __hash__ = None  # type: ignore[assignment] # it changes
+
+
+class BeginningSeeker:
+    """Looks for the end of a beginning that is known from an earlier read of the whole log.
+
+    Args:
+        beginning: what is known.
+    """
+
+    def __init__(self, beginning: Beginning) -> None:
+        self._beginning = beginning
+        self._seen = Beginning()
+
+    def find(self, lines: list[bytes]) -> int | None:
+        """See `Finder`. It is not found where the log begins with other lines now."""
+        more = self._beginning.count - self._seen.count
+        if more <= 0:
+            return None
+        part = lines[:more]
+        self._seen.add(map(hash, part))
+        return len(part) if self._seen == self._beginning else None
+
+
 class Seeker:
     """Looks for an anchor in the lines that an engine serves (Knuth, Morris and Pratt's way: each line is looked at once).
 
@@ -99,10 +151,13 @@ class Seeker:
         self._ends = _sums_of_ends(anchor.context) if whole else []
         self._head_lines = 0
         self._head_sum = 0
+        self._head: list[int] | None = [] if whole and not anchor.certain else None
 
     def find(self, lines: list[bytes]) -> int | None:
-        """Take the next lines; return the index of the first one after the anchor, or None while it has not come."""
+        """See `Finder`: the first one after the anchor."""
         context, fallback, matched = self._context, self._fallback, self._matched
+        if self._head is not None and len(self._head) < len(context):
+            self._head += map(hash, lines[: len(context) - len(self._head)])
         for index, line in enumerate(lines):
             number = hash(line)
             while matched and context[matched] != number:
@@ -113,6 +168,17 @@ class Seeker:
                 return index + 1
         self._matched = matched
         return None
+
+    def overlap(self) -> Beginning:
+        """With which of the last landed lines, as many as can be, the log begins; they may also be others that look the same.
+
+        To be asked for after a whole read in which an anchor that is not certain was not found.
+        """
+        head = self._head or []
+        *_, count = _borders([*head, None, *self._context])
+        overlap = Beginning()
+        overlap.add(head[:count])
+        return overlap
 
     def _ends_at_head(self, number: int) -> bool:
         self._head_sum = (self._head_sum * _BASE + number) % _MODULUS
@@ -177,12 +243,11 @@ def _heads(lines: tuple[bytes, ...], context: tuple[int, ...], unique: int) -> f
     """How many of the last lines are enough to know the end by where a log begins with them.
 
     They are unique among the landed ones, and do not end as they begin. Where lines may come again with the same timestamp, one of them is
-    over: else a log that was rotated in the middle of a run would be thought to begin at the run's landed end.
+    over, or they are so many that they will not come again all the same (32 parts of a line are half a megabyte of it): else a log that was
+    rotated in the middle of a run would be thought to begin at the run's landed end.
     """
     over = _to_one_that_is_over(lines) if lines[-1].split(b" ", 3)[2] == b"P" or _same_moment(lines) else 1
-    if over is None:
-        return frozenset()
-    least = max(unique, over)
+    least = max(unique, CONTEXT_LINES if over is None else min(over, CONTEXT_LINES))
     return frozenset(
         length for length, border in enumerate(_borders(context[::-1]), 1) if border == 0 and length >= least
     )
@@ -214,7 +279,7 @@ def _to_one_that_is_over(lines: tuple[bytes, ...]) -> int | None:
     return None
 
 
-def _borders(numbers: Sequence[int]) -> Iterator[int]:
+def _borders(numbers: Sequence[int | None]) -> Iterator[int]:
     """For each place, the length of the longest proper prefix that ends there (Knuth, Morris and Pratt's prefix function)."""
     lengths: list[int] = []
     for at, number in enumerate(numbers):

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from iris_core import docker_logs
 from iris_core.engine_channel import Outcome
-from iris_core.log_cursor import timestamp_of
+from iris_core.log_cursor import Beginning, BeginningSeeker, Seeker, timestamp_of
 from iris_core.log_events import LogEventKind
 from iris_core.log_head import Head
 from iris_core.log_protocol import Land
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from iris_core.container_state import ContainerState
     from iris_core.engine_channel import EngineChannel
+    from iris_core.log_cursor import Anchor, Finder
     from iris_core.log_protocol import Event
 
 # Seconds.
@@ -40,6 +41,19 @@ class _RungError(Exception):
     """There is a line after the last landed one."""
 
 
+class _Remembering:
+    """Finds what another finder finds, and adds the lines up to there to what was seen."""
+
+    def __init__(self, finder: Finder, seen: Beginning) -> None:
+        self._finder = finder
+        self._seen = seen
+
+    def find(self, lines: list[bytes]) -> int | None:
+        index = self._finder.find(lines)
+        self._seen.add(map(hash, lines[:index]))
+        return index
+
+
 class LogReading:
     """Reads what is new of one container's log and has it landed.
 
@@ -59,10 +73,14 @@ class LogReading:
         self._tell = tell
         self._silence = _FIRST_SILENCE
         self._follow_tail = 0  # index in _TAILS
+        self._beginning: Beginning | None = (
+            None  # of the log, up to the last landed line, where that is not certain to be found again
+        )
 
     def begin_life(self) -> None:
         """The log is another one from now on, or another start's."""
         self._follow_tail = 0
+        self._beginning = None
 
     def snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
         """Land all that the engine holds after the last landed entry; returns how many lines."""
@@ -72,30 +90,85 @@ class LogReading:
         return landed
 
     def _snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
+        known, self._beginning = self._beginning, None
         anchor = yield from self._channel.anchor()
         if anchor is None:
             return (yield from self._first_snapshot(state))
-        skip_to_all = not anchor.certain
+        if not anchor.certain:
+            return (yield from self._snapshot_of_alike(state, anchor, known))
+        skip_to_all = False
         for tail in _TAILS:
             if skip_to_all and tail is not docker_logs.ALL:
                 continue
-            outcome = yield from self._channel.read(state, anchor, self._land, tail=tail)
+            finder = Seeker(anchor, whole=tail is docker_logs.ALL)
+            outcome = yield from self._channel.read(state, finder, self._land, tail=tail)
             if outcome.found:
                 return outcome.landed
             # Fewer than were asked for: that was all there is. Asked for as all, a match needs less context.
             skip_to_all = tail is not docker_logs.ALL and outcome.served < tail
+        return (yield from self._land_all_after_gap(state, anchor))
+
+    def _snapshot_of_alike(
+        self, state: ContainerState, anchor: Anchor, known: Beginning | None
+    ) -> Generator[None, Event, int]:
+        """Land what follows lines of which more may follow that look the same: the parts of a line that does not end, most often.
+
+        If the log still begins with all that it held at the SNAPSHOT before, they are known by that. If it has rotated since, by many of
+        them where it begins. If it begins with a few that may be landed ones or others, nobody can know: they are taken for landed
+        ones, and a gap is told.
+        """
+        if known is not None:
+            outcome = yield from self._read_from_beginning(state, BeginningSeeker(known), self._land)
+            if outcome.found:
+                return outcome.landed
+        seeker = Seeker(anchor, whole=True)
+        outcome = yield from self._read_from_beginning(state, seeker, self._land)
+        if outcome.found:
+            return outcome.landed
+        self._beginning = None
+        overlap = seeker.overlap()
+        if not overlap.count:
+            return (yield from self._land_all_after_gap(state, anchor))
+        self._tell(
+            LogEventKind.GAP,
+            after=anchor.timestamp,
+            before=anchor.timestamp,
+            reason=f"the engine's log was rotated, and begins with lines ({overlap.count}) that are or look like the last landed ones",
+        )
+        outcome = yield from self._read_from_beginning(state, BeginningSeeker(overlap), self._land)
+        return outcome.landed
+
+    def _read_from_beginning(
+        self, state: ContainerState, finder: Finder | None, land: Callable[[list[bytes]], None]
+    ) -> Generator[None, Event, Outcome]:
+        """Read the whole log, and remember it if it is landed up to its end."""
+        seen = Beginning()
+
+        def remember(lines: list[bytes]) -> None:
+            seen.add(map(hash, lines))
+            land(lines)
+
+        remembering = None if finder is None else _Remembering(finder, seen)
+        outcome = yield from self._channel.read(state, remembering, remember, tail=docker_logs.ALL)
+        if outcome.found:
+            self._beginning = seen
+        return outcome
+
+    def _land_all_after_gap(self, state: ContainerState, anchor: Anchor) -> Generator[None, Event, int]:
         land = partial(self._land_after_gap, anchor.timestamp, Outcome())
-        outcome = yield from self._channel.read(state, None, land, tail=docker_logs.ALL)
+        outcome = yield from self._read_from_beginning(state, None, land)
         return outcome.landed
 
     def follow(self, state: ContainerState) -> Generator[None, Event, None]:
         """Land what comes, until the follow ends, falls silent, or proves to have begun too late."""
+        self._beginning = None
         before = self._channel.now
         silence = self._next_silence()
         anchor = yield from self._channel.anchor()
         tail = _TAILS[self._follow_tail] if anchor and anchor.certain else docker_logs.ALL
-        read = self._channel.read(state, anchor, self._land, tail=tail, follow_seconds=silence)
-        del anchor  # a follow may go on for months, and is done with it soon
+        finder = Seeker(anchor, whole=tail is docker_logs.ALL) if anchor else None
+        read = self._channel.read(state, finder, self._land, tail=tail, follow_seconds=silence)
+        del anchor, finder  # a follow may go on for months, and is done with them soon
         outcome = yield from read
         if outcome.complete:
             if self._channel.now - before < _SHORT_FOLLOW:
