@@ -27,9 +27,9 @@ types:
 imports:
     uv run lint-imports
 
-# unit and contract tests: no network, no services, seconds
+# unit and contract tests: no network, no services, seconds; on all of the machine's cores, up to four
 test *args:
-    uv run pytest tests/unit tests/contracts -m "not lab and not ray" {{ args }}
+    uv run pytest tests/unit tests/contracts -m "not lab and not ray" -n logical --maxprocesses 4 --dist worksteal {{ args }}
 
 # mistakes put into the log capture on purpose, each of which the tests must notice: 20 seconds
 mutations:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,7 @@ def out_of_memory(process: FakeProcess) -> None:
 
 
 class Rig:
-    """A connected manager on fakes, whose time passes in `until`, half a second at each glance."""
+    """A connected manager on fakes, whose time passes in `until`: half a second as soon as all threads wait, or after a moment."""
 
     def __init__(self, config: ClusterConfig = CONFIG, inventory: FakeInventory | None = None) -> None:
         self.clock = FakeClock()
@@ -64,15 +64,16 @@ class Rig:
         self.inventory.put_controller(make_controller())
         self.inventory.put_slice(make_slice("iris-tpu-1", group="tpu"))
         self.manager = ClusterManager(config, self.shell, self.inventory, self.clock)
+        self.others = threading.active_count()
 
     def until(self, condition: Callable[[], bool], seconds: float = 600.0) -> None:
         """Let time pass until something is true."""
-        glance = threading.Event()
         end = self.clock.monotonic() + seconds
         while not condition():
             assert self.clock.monotonic() < end, "it did not happen"
             self.clock.advance(0.5)
-            glance.wait(0.001)
+            with suppress(TimeoutError):
+                self.clock.wait_until_waiting(threading.active_count() - self.others, timeout_seconds=0.001)
 
     def pass_time(self, seconds: float) -> None:
         """Let so many seconds pass."""
