@@ -18,7 +18,7 @@ CONTEXT_LINES: Final = 32
 """How many landed lines identify the end at least. 16 held in the trials; more cost nothing and make a chance match less likely still."""
 
 ENOUGH_LINES: Final = 256
-"""Of the landed tail, in which the context must be the only one of its kind: as many as the first read asks the engine for."""
+"""Of the landed tail, in which the context must be the only one of its kind."""
 
 _MODULUS: Final = (1 << 61) - 1
 _BASE: Final = 0x1D8F_35C7_A04B_62E9  # any will do: what it multiplies are hashes that differ from process to process

@@ -26,7 +26,9 @@ _MOST_SILENCE: Final = 300.0  # a check costs some milliseconds, and there may b
 _SHORT_FOLLOW: Final = 0.25  # the least time from one follow to the next
 
 _RING_LINES: Final = 32  # of the log's end, asked for so that what came since the last SNAPSHOT rings, too
-_TAILS: Final = (256, 2048, 16_384, 131_072, 1_048_576, docker_logs.ALL)
+_TAILS: Final = (64, 512, 4096, 32_768, 262_144, 2_097_152, docker_logs.ALL)
+_FIRST_TAIL: Final = 1  # index in _TAILS, but for a SNAPSHOT after one that has found little
+_LITTLE: Final = 16  # lines: with the context of 32 they fit into the shortest tail
 
 
 class Tell(Protocol):
@@ -72,19 +74,21 @@ class LogReading:
         self._channel = channel
         self._tell = tell
         self._silence = _FIRST_SILENCE
-        self._follow_tail = 0  # index in _TAILS
+        self._follow_tail = _FIRST_TAIL
+        self._landed_little = False  # at the last SNAPSHOT
         self._beginning: Beginning | None = (
             None  # of the log, up to the last landed line, where that is not certain to be found again
         )
 
     def begin_life(self) -> None:
         """The log is another one from now on, or another start's."""
-        self._follow_tail = 0
+        self._follow_tail = _FIRST_TAIL
         self._beginning = None
 
     def snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
         """Land all that the engine holds after the last landed entry; returns how many lines."""
         landed = yield from self._snapshot(state)
+        self._landed_little = landed < _LITTLE
         if landed:
             self._silence = _FIRST_SILENCE
         return landed
@@ -97,7 +101,7 @@ class LogReading:
         if not anchor.certain:
             return (yield from self._snapshot_of_alike(state, anchor, known))
         skip_to_all = False
-        for tail in _TAILS:
+        for tail in _TAILS[0 if self._landed_little else _FIRST_TAIL :]:
             if skip_to_all and tail is not docker_logs.ALL:
                 continue
             finder = Seeker(anchor, whole=tail is docker_logs.ALL)
@@ -175,7 +179,7 @@ class LogReading:
                 yield from self._channel.sleep(_SHORT_FOLLOW, connected=True)
             return
         if outcome.found:
-            self._follow_tail = 0
+            self._follow_tail = _FIRST_TAIL
         elif outcome.served:
             self._follow_tail = min(self._follow_tail + 1, len(_TAILS) - 2)
         # A follow that goes on cannot be called off within its channel.

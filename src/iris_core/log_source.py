@@ -9,7 +9,7 @@ The loop, where SNAPSHOT is a read that ends, and is complete only with the proo
     open a channel to the engine
     inspect the container by name         no such container: tell once, look again later
       another id than before              take the rest of the old one if it is still there, tell, begin a new life
-    SNAPSHOT the last 256 entries, then 8 times as many …, then all, until the last landed entry is among them; land what follows it
+    SNAPSHOT the last 64 or 512 entries, then 8 times as many …, then all, until the last landed entry is among them; land what follows it
       a complete SNAPSHOT of all without it: lines have been rotated away; tell the gap, land all
     it does not run: finished after two empty, complete SNAPSHOTs; look again later
     it is removed: its end is verified if the engine knows that it was not started again after it had finished

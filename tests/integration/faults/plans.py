@@ -46,7 +46,9 @@ class _Lane:
 _LANES: Mapping[str, _Lane] = MappingProxyType(
     {
         "network": _Lane(("paced", "progress", "strange", "long"), _NETWORK | _IRIS, use_sudo=True),
-        "rotation": _Lane(("paced-1m", "bursts-1m", "bursts-10m", "long-10m", "progress-1m"), _NETWORK | _IRIS),
+        "rotation": _Lane(
+            ("paced-1m", "bursts-1m", "bursts-10m", "long-10m", "progress-1m", "endless-1m"), _NETWORK | _IRIS
+        ),
         "lives": _Lane(
             ("paced", "paced-1m", "crashing", "crashing-1m", "strange", "bursts-1m"),
             _CONTAINER | _IRIS | {FaultKind.NET_RESET: 4},

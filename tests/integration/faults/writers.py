@@ -52,6 +52,14 @@ while :; do
     usleep 20000
 done
 """
+_ENDLESS = r"""
+n=0 bar=$(printf '%01000d' 0 | tr 0 '#')
+while :; do
+    printf '\r%d %s' $n "$bar"
+    n=$((n + 1))
+    usleep 15000
+done
+"""
 _STRANGE = r"""
 while :; do
     printf 'a\000b\000\n\r\rcarriage\r\n\377\376 not UTF-8 \303\n\n \n  \n'
@@ -116,6 +124,7 @@ WRITERS: Mapping[str, Writer] = MappingProxyType(
         "bursts": Writer(_BURSTS),
         "progress": Writer(_PROGRESS),
         "progress-1m": Writer(_PROGRESS, _SMALL),
+        "endless-1m": Writer(_ENDLESS, _SMALL),
         "strange": Writer(_STRANGE),
         "strange-1m": Writer(_STRANGE, _SMALL),
         "long": Writer(_LONG),
