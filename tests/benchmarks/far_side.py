@@ -51,7 +51,7 @@ class Settings:
     port: int
     host_key: str
     user_keys: str
-    rotates: bool = True
+    rotates: bool = False
     lines_per_second: float = 1.0
 
     def as_argument(self) -> str:

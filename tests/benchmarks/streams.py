@@ -1,6 +1,6 @@
 """Many quiet streams, measured: the far side, a client that lands them, and what that costs it.
 
-`python -m tests.benchmarks.streams CLIENT STREAMS SECONDS [--never-rotate]` prints the figures of one such measurement.
+`python -m tests.benchmarks.streams CLIENT STREAMS SECONDS [--may-rotate]` prints the figures of one such measurement.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class FarSide:
         lines_per_second: of each.
     """
 
-    def __init__(self, directory: Path, hosts: int, *, rotates: bool = True, lines_per_second: float = 1.0) -> None:
+    def __init__(self, directory: Path, hosts: int, *, rotates: bool = False, lines_per_second: float = 1.0) -> None:
         self.directory = directory
         host_key = make_key(directory / "host_key")
         make_key(directory / "user_key", "rsa")  # what gcloud makes, and iris uses
@@ -218,7 +218,8 @@ def measure_streams(
     directory: Path,
     *,
     seconds: float,
-    rotates: bool = True,
+    rotates: bool = False,
+    lines_per_second: float = 1.0,
     watches_labels: bool = True,
     flap: str = "",
 ) -> StreamFigures:
@@ -226,10 +227,11 @@ def measure_streams(
 
     Args:
         client: its name.
-        streams: how many hosts, each with one container that writes a line a second.
+        streams: how many hosts, each with one container.
         directory: an empty one.
         seconds: how long it is measured.
         rotates: whether the containers' logs may rotate: a capture must then not trust a follow.
+        lines_per_second: of each container.
         watches_labels: see `Task`.
         flap: what the far side is told once all are connected; see `far_side`.
 
@@ -237,7 +239,7 @@ def measure_streams(
         TimeoutError: they did not connect.
     """
     with ExitStack() as stack:
-        far = stack.enter_context(FarSide(directory, streams, rotates=rotates))
+        far = stack.enter_context(FarSide(directory, streams, rotates=rotates, lines_per_second=lines_per_second))
         task = far.task(directory / "landed", watches_labels=watches_labels)
         landings = Landings(directory / "landed" / "workers")
         stack.callback(landings.close)
@@ -289,7 +291,8 @@ def main() -> None:
     parser.add_argument("client", help="iris, asyncssh, ssh or fabric")
     parser.add_argument("streams", type=int)
     parser.add_argument("seconds", type=float)
-    parser.add_argument("--never-rotate", action="store_true", help="the containers' logs have no max-size")
+    parser.add_argument("--may-rotate", action="store_true", help="the containers' logs have a max-size")
+    parser.add_argument("--lines-per-second", type=float, default=1.0, help="of each container (default: 1)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="iris-streams-") as directory:
         figures = measure_streams(
@@ -297,7 +300,8 @@ def main() -> None:
             arguments.streams,
             Path(directory),
             seconds=arguments.seconds,
-            rotates=not arguments.never_rotate,
+            rotates=arguments.may_rotate,
+            lines_per_second=arguments.lines_per_second,
         )
     for name, value in figures._asdict().items():
         sys.stdout.write(f"{name:16} {value}\n")

@@ -11,10 +11,14 @@ from tests.benchmarks.short import PARTS, checked_in, losses, measure
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", PARTS)
 def test_no_ratio_has_lost_30_percent(part: str) -> None:
-    """Against those checked in, in the better of two runs: something else may run on the machine."""
+    """Against those checked in, each in the best of three runs: something else may run on the machine."""
     wanted = checked_in()[part]
-    if losses(part, measure(part), wanted):
-        assert losses(part, measure(part), wanted) == []
+    best = measure(part)
+    for _ in range(2):
+        if not losses(part, best, wanted):
+            break
+        best = {name: max(ratio, best.get(name, 0.0)) for name, ratio in measure(part).items()}
+    assert losses(part, best, wanted) == []
 
 
 def test_a_loss_is_noticed() -> None:

@@ -16,7 +16,7 @@ _FLAPPING: Final = range(0, _STREAMS, 100)
 _EVERY_SECONDS: Final = 3.0
 _SECONDS: Final = 20.0
 _TEXT: Final = f"""\
-As the quiet streams above, logs that may rotate; once all are connected, the connections of {len(_FLAPPING)} of the
+As the quiet streams above; once all are connected, the connections of {len(_FLAPPING)} of the
 {_STREAMS:,} hosts are broken every {_EVERY_SECONDS:.0f} s, one host after another. iris connects again and lands what was
 missed, so that the latest lines are late by as long as that takes; the percentiles are of all hosts together."""
 
