@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Seconds.
 _FIRST_SILENCE: Final = 5.0  # of a follow, before a SNAPSHOT checks it; doubled each time that finds it right
 _MOST_SILENCE: Final = 300.0  # a check costs some milliseconds, and there may be a thousand sources
+_FIRST_RING_SILENCE: Final = 30.0  # of a doorbell: what it misses is late, not lost
 _SHORT_FOLLOW: Final = 0.25  # the least time from one follow to the next
 
 _RING_LINES: Final = 32  # of the log's end, asked for so that what came since the last SNAPSHOT rings, too
@@ -65,6 +66,7 @@ class LogReading:
 
     Attributes:
         lines_landed: since it began.
+        landed_little: at the last SNAPSHOT.
         last_line_at: when, in seconds of the channel's clock.
     """
 
@@ -74,8 +76,8 @@ class LogReading:
         self._channel = channel
         self._tell = tell
         self._silence = _FIRST_SILENCE
+        self.landed_little = False
         self._follow_tail = _FIRST_TAIL
-        self._landed_little = False  # at the last SNAPSHOT
         self._beginning: Beginning | None = (
             None  # of the log, up to the last landed line, where that is not certain to be found again
         )
@@ -88,7 +90,7 @@ class LogReading:
     def snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
         """Land all that the engine holds after the last landed entry; returns how many lines."""
         landed = yield from self._snapshot(state)
-        self._landed_little = landed < _LITTLE
+        self.landed_little = landed < _LITTLE
         if landed:
             self._silence = _FIRST_SILENCE
         return landed
@@ -101,7 +103,7 @@ class LogReading:
         if not anchor.certain:
             return (yield from self._snapshot_of_alike(state, anchor, known))
         skip_to_all = False
-        for tail in _TAILS[0 if self._landed_little else _FIRST_TAIL :]:
+        for tail in _TAILS[0 if self.landed_little else _FIRST_TAIL :]:
             if skip_to_all and tail is not docker_logs.ALL:
                 continue
             finder = Seeker(anchor, whole=tail is docker_logs.ALL)
@@ -193,6 +195,7 @@ class LogReading:
         what came before. An entry that equals a landed one to the nanosecond does not ring, and waits for the next SNAPSHOT.
         """
         before = self._channel.now
+        self._silence = max(self._silence, _FIRST_RING_SILENCE)
         silence = self._next_silence()
         tail = yield from self._channel.tail()
         known = frozenset(map(hash, tail.lines[-2 * _RING_LINES :]))

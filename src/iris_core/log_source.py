@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _TOLD_SILENCE: Final = 300.0  # without a line, before it is told
 _FIRST_POLL: Final = 0.25  # between SNAPSHOTs of a log that may rotate; doubled while they find nothing
 _MOST_POLL: Final = 2.0  # after which it is waited for a ring instead
+_SELDOM: Final = 5.0  # from ring to ring: after a ring that has come so late, it is waited for the next one at once
 _LOOK_AGAIN: Final = 2.0  # for a container that is not there or has ended
 _REFUSED: Final = 30.0  # before an engine that would not give the log is asked again
 _DRAIN_BACKOFF: Final = 0.5
@@ -78,6 +79,7 @@ class LogSource:
         self._finished_at = life.finished_at if life else ""
         self._left = False  # the life is over, and what is to be told of its end has been
         self._poll = _FIRST_POLL
+        self._seldom = False
         self._empty_snapshots = 0  # in a row
         self._steps = self._run()
 
@@ -204,12 +206,17 @@ class LogSource:
         elif not state.running:
             return
         elif state.can_rotate:
-            self._poll = _FIRST_POLL if landed else self._poll * 2
+            self._poll = (
+                _FIRST_POLL if landed and not (self._seldom and self._reading.landed_little) else self._poll * 2
+            )
+            self._seldom = False
             if self._poll <= _MOST_POLL:
                 yield from self._channel.sleep(self._poll, connected=True)
             else:
+                before = self._channel.now
                 rung = yield from self._reading.await_ring(state)
-                self._poll = _FIRST_POLL if rung else _MOST_POLL
+                self._seldom = rung and self._channel.now - before >= _SELDOM
+                self._poll = _FIRST_POLL if rung and not self._seldom else _MOST_POLL
         else:
             yield from self._reading.follow(state)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from paramiko.channel import Channel
 
     from iris_adapters.ssh.connecting import Connector
+    from iris_adapters.ssh.packets import IrisPacketizer
     from iris_adapters.ssh.sinks import ChannelSink
     from iris_adapters.ssh.transport import IrisTransport
     from iris_core.config import SshConfig
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 _MOST_SESSIONS: Final = 8  # of one connection; sshd's own limit (MaxSessions) is 10 unless it is told otherwise
 _WAITING_TO_CONNECT: Final = 2  # threads, as long as the shell is open
-_MANY_CONNECTS: Final = 100
+_MANY_CONNECTS: Final = 100  # after which the heap is given back, once there were none for so long:
+_REST_SECONDS: Final = 5.0
 _JITTER_SECONDS: Final = 0.1  # a gateway that all go through drops logins that come all at once (sshd's MaxStartups)
 _IDLE_SECONDS: Final = 30.0  # an unused connection is kept so long: the next command saves a key exchange and a login
 _QUIET_SHARE: Final = 4  # a peer is asked for an answer after a quarter of the time that it may owe one
@@ -75,6 +77,7 @@ class Link:
         self.heard_at = now
         self.asked_at: float | None = None
         self.look_at = now  # not before, while it is open and in use
+        self.packets: IrisPacketizer | None = None  # once it is open
         self._transport: IrisTransport | None = None
         self._loss: RemoteShellError | None = None
         self._sinks: set[ChannelSink] = set()
@@ -82,7 +85,7 @@ class Link:
 
     def open(self, transport: IrisTransport, now: float) -> None:
         """Be a connection."""
-        self._transport = transport
+        self._transport, self.packets = transport, transport.packets
         self.heard_at = self.idle_since = now
         self.is_open = True
 
@@ -176,7 +179,8 @@ class ConnectionPool:
         self._lock = threading.Lock()
         self._links: dict[Host, list[Link]] = {}
         self._transports: set[IrisTransport] = set()
-        self._made = self._made_before = 0  # connections since the heap was given back; at the last look
+        self._made = 0  # connections since the heap was given back
+        self._made_at = 0.0
         self._closed = False
         self._closing = threading.Event()
         self._under_way = 0  # attempts to connect
@@ -228,8 +232,9 @@ class ConnectionPool:
         now = self._clock.monotonic()
         with self._lock:
             links = [link for group in self._links.values() for link in group]
-            at_rest = self._made == self._made_before and self._made >= _MANY_CONNECTS
-            self._made_before = self._made = 0 if at_rest else self._made
+            at_rest = self._made >= _MANY_CONNECTS and now - self._made_at >= _REST_SECONDS
+            if at_rest:
+                self._made = 0
         if at_rest:
             give_back_heap()
         for link in links:
@@ -280,6 +285,7 @@ class ConnectionPool:
             link.open(transport, self._clock.monotonic())
             self._transports.add(transport)
             self._made += 1
+            self._made_at = self._clock.monotonic()
             leases = set(link.leases)
         if not transport.is_active():  # it ended before anybody was told that it began
             self._was_ended(link)
@@ -308,8 +314,8 @@ class ConnectionPool:
 
     def _watch_open(self, link: Link, now: float) -> None:
         patience = self._config.dead_peer_seconds
-        packets = link.transport.packets
-        if packets.heard:
+        packets = link.packets
+        if packets is not None and packets.heard:
             packets.heard = False
             link.heard_at, link.asked_at = now, None
             link.look_at = now + patience / _LOOK_SHARE

@@ -7,6 +7,7 @@ import select
 import selectors
 import socket
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
@@ -23,6 +24,9 @@ _LITTLE_BYTES: Final = 1 << 16
 _GATHER_SECONDS_EACH: Final = 5e-5
 _MOST_GATHER_SECONDS: Final = 0.05
 _LEAST_GATHER_SECONDS: Final = 0.001
+_ANSWER_SECONDS: Final = (
+    0.05  # after something was asked of a host, within which its answer is not left to wait for others
+)
 _BUFFER_BYTES: Final = READ_BYTES + (
     1 << 19
 )  # what had come of a packet before it was whole goes before what is read now
@@ -82,6 +86,7 @@ class Reactor:
         self._selector: selectors.BaseSelector | None = None
         self._interests: dict[Connection, int] = {}  # for the thread alone, from here on
         self._read_bytes = 0  # in this round
+        self._answers_until = 0.0
 
     @property
     def is_current_thread(self) -> bool:
@@ -103,8 +108,13 @@ class Reactor:
         self._post(lambda: self._look_at(connection))
 
     def call_soon(self, call: Callable[[], None]) -> bool:
-        """Call something on the reactor's thread. It must not block; what it raises is logged. Returns whether there is a thread."""
-        return self._post(call)
+        """Call something that asks something of a host, on the reactor's thread; returns whether there is one. What it raises is logged."""
+
+        def ask() -> None:
+            self._answers_until = time.monotonic() + _ANSWER_SECONDS
+            call()
+
+        return self._post(ask)
 
     def close(self) -> list[threading.Thread]:
         """End the thread once no connection is left; whoever has one must end it. Returns the thread, if there is one."""
@@ -152,6 +162,8 @@ class Reactor:
 
     def _gather(self) -> None:
         """Where many connections say little, let some of it come together: to wake up costs more than to read a line."""
+        if time.monotonic() < self._answers_until:
+            return
         seconds = min(_MOST_GATHER_SECONDS, len(self._interests) * _GATHER_SECONDS_EACH)
         if self._read_bytes < _LITTLE_BYTES and seconds >= _LEAST_GATHER_SECONDS and self._wake_reader is not None:
             select.select([self._wake_reader], [], [], seconds)

@@ -475,6 +475,21 @@ def test_a_line_every_few_seconds_is_not_checked_each_time(rig: CaptureRig) -> N
     assert len(rig.engine.requests) < 20
 
 
+def test_a_line_every_half_minute_of_a_log_that_may_rotate_costs_one_read(rig: CaptureRig) -> None:
+    """And the doorbell anew: it is not looked again and again whether more comes."""
+    container = rig.engine.create(NAME, can_rotate=True)
+    container.write(b"first\n")
+    rig.settle(20)
+    rig.engine.requests.clear()
+
+    for number in range(10):
+        container.write(b"line %d\n" % number)
+        rig.settle(25)
+        assert b"line %d\n" % number in rig.landed()[-1]
+
+    assert len(rig.engine.requests) <= 10 * len(("inspect", "logs", "logs?follow"))
+
+
 def test_pauses_while_the_disk_is_full_and_resumes_without_loss(rig: CaptureRig) -> None:
     """When the file cannot grow, the host is made to wait; when it can again, nothing is missing."""
     container = rig.engine.create(NAME)
