@@ -64,7 +64,7 @@ class Rig:
         self.inventory.put_controller(make_controller())
         self.inventory.put_slice(make_slice("iris-tpu-1", group="tpu"))
         self.manager = ClusterManager(config, self.shell, self.inventory, self.clock)
-        self.others = threading.active_count()
+        self.others = set(threading.enumerate())
 
     def until(self, condition: Callable[[], bool], seconds: float = 600.0) -> None:
         """Let time pass until something is true."""
@@ -73,7 +73,7 @@ class Rig:
             assert self.clock.monotonic() < end, "it did not happen"
             self.clock.advance(0.5)
             with suppress(TimeoutError):
-                self.clock.wait_until_waiting(threading.active_count() - self.others, timeout_seconds=0.001)
+                self.clock.wait_until_waiting(len(set(threading.enumerate()) - self.others), timeout_seconds=0.001)
 
     def pass_time(self, seconds: float) -> None:
         """Let so many seconds pass."""
