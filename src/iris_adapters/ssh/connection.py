@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from iris_core.ports.clock import Clock
 
 _MOST_SESSIONS: Final = 8  # of one connection; sshd's own limit (MaxSessions) is 10 unless it is told otherwise
-_WAITING_TO_CONNECT: Final = 2  # threads, as long as the shell is open
 _MANY_CONNECTS: Final = 100  # after which the heap is given back, once there were none for so long:
 _REST_SECONDS: Final = 5.0
 _JITTER_SECONDS: Final = 0.1  # a gateway that all go through drops logins that come all at once (sshd's MaxStartups)
@@ -175,7 +174,7 @@ class ConnectionPool:
         self._jitter = jitter
         self._connector = connector
         self._workers = workers
-        self._connecting = Workers("iris-ssh-connect", config.most_connects, waiting=_WAITING_TO_CONNECT)
+        self._connecting = Workers("iris-ssh-connect", config.most_connects)
         self._lock = threading.Lock()
         self._links: dict[Host, list[Link]] = {}
         self._transports: set[IrisTransport] = set()
@@ -253,7 +252,7 @@ class ConnectionPool:
             threads: list[threading.Thread] = list(self._transports)
         for link in links:
             link.lose(shell_closed(link.host))
-        return [*threads, *self._connecting.close()]
+        return [*threads, *self._connecting.threads()]
 
     def _make(self, link: Link) -> None:
         with self._lock:
