@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from iris_core.ports.clock import Clock
     from iris_core.ports.remote_shell import ProcessListener
 
-_MOST_WORKERS: Final = 64  # each is busy for a round trip or two while a channel opens
+_MOST_WORKERS: Final = 64  # each is busy while a forward opens, or a host is slow to take what is written
 _WAITING_WORKERS: Final = 8
 _CLOSE_SECONDS: Final = 1.8
 _PROGRAM_STARTS_SECONDS: Final = 30.0  # gcloud takes 1 to 2 s of CPU to start, and IAP its time to look the VM up
@@ -48,9 +48,9 @@ class FabricShell:
     connection is shared by up to eight processes and any number of forwards; the next process gets a second one. An unused
     connection is closed after half a minute.
 
-    Threads, however many hosts: the reactor's, the watchdog's, at most `most_connects` that connect (and as many of Paramiko's for the
-    logins), at most 64 that open channels. Descriptors: a socket for each connection; the process's limit of open files is raised
-    as far as it may be.
+    Threads, however many hosts: the reactor's, which also opens channels and writes, the watchdog's, at most `most_connects` that connect
+    (and as many of Paramiko's for the logins), at most 64 for what may have to wait: forwards, large inputs, hosts that exchange keys.
+    Descriptors: a socket for each connection; the process's limit of open files is raised as far as it may be.
 
     A peer that falls silent is noticed in two ways: the kernel gives up what is not acknowledged (TCP_USER_TIMEOUT, Linux),
     and a watchdog asks every quiet peer for an answer, which also finds an sshd that hangs. Either way the listeners hear
