@@ -151,7 +151,7 @@ class Seeker:
         self._ends = _sums_of_ends(anchor.context) if whole else []
         self._head_lines = 0
         self._head_sum = 0
-        self._head: list[int] | None = [] if whole and not anchor.certain else None
+        self._head: list[int] | None = [] if whole else None
 
     def find(self, lines: list[bytes]) -> int | None:
         """See `Finder`: the first one after the anchor."""
@@ -172,7 +172,7 @@ class Seeker:
     def overlap(self) -> Beginning:
         """With which of the last landed lines, as many as can be, the log begins; they may also be others that look the same.
 
-        To be asked for after a whole read in which an anchor that is not certain was not found.
+        To be asked for after a whole read in which the anchor was not found.
         """
         head = self._head or []
         *_, count = _borders([*head, None, *self._context])
@@ -243,11 +243,13 @@ def _heads(lines: tuple[bytes, ...], context: tuple[int, ...], unique: int) -> f
     """How many of the last lines are enough to know the end by where a log begins with them.
 
     They are unique among the landed ones, and do not end as they begin. Where lines may come again with the same timestamp, one of them is
-    over, or they are so many that they will not come again all the same (32 parts of a line are half a megabyte of it): else a log that was
-    rotated in the middle of a run would be thought to begin at the run's landed end.
+    over: else a log that was rotated in the middle of a run would be thought to begin at the run's landed end. Or they are so many that
+    they will not come again all the same (32 parts of a line are half a megabyte of it), or each is unlike so many before it.
     """
     over = _to_one_that_is_over(lines) if lines[-1].split(b" ", 3)[2] == b"P" or _same_moment(lines) else 1
-    least = max(unique, CONTEXT_LINES if over is None else min(over, CONTEXT_LINES))
+    latest = lines[-CONTEXT_LINES:]
+    enough = 1 if len(set(latest)) == CONTEXT_LINES else CONTEXT_LINES
+    least = max(unique, enough if over is None else min(over, enough))
     return frozenset(
         length for length, border in enumerate(_borders(context[::-1]), 1) if border == 0 and length >= least
     )

@@ -71,6 +71,7 @@ class LandedFile:
         self.path = path
         self._events_path = events_path(path)
         self._fd = -1
+        self._gaps = (0, 0)  # the offsets of the last gap that was told, and of the one before
         self._torn = False  # a write failed in the middle, and what it wrote could not be cut off
         try:
             make_private(path.parent)
@@ -112,12 +113,12 @@ class LandedFile:
         self.size += len(data)
 
     def tail(self) -> Tail:
-        """The end of what has landed of the present container, long enough to find it again in the engine's log.
+        """The end of what has landed of the present container since the last gap, long enough to find it again in the engine's log.
 
         Raises:
             LogFileError: the file could not be read.
         """
-        first = self.life.offset if self.life else 0
+        first = self._contiguous_from()
         least = 0
         while True:
             least = min(max(_BLOCK_BYTES, least * 4), _MOST_TAIL_BYTES)
@@ -167,6 +168,20 @@ class LandedFile:
                 os.close(fd)
         except OSError as error:
             raise _unwritable(path, error) from error
+        if event.get("event") == LogEventKind.GAP.value and "overlap" not in event:
+            self._note_gap(self.size)
+
+    def _note_gap(self, offset: int) -> None:
+        if offset != self._gaps[0]:
+            self._gaps = (offset, self._gaps[0])
+
+    def _contiguous_from(self) -> int:
+        """From where on the landed lines of the present container follow each other in the engine's log as they do here."""
+        first = self.life.offset if self.life else 0
+        last, before = self._gaps
+        return max(
+            first, before if last >= self.size else last
+        )  # a gap behind which nothing has landed parts nothing yet
 
     def close(self) -> None:
         """Close the file and give up its lock. Idempotent."""
@@ -213,6 +228,7 @@ class LandedFile:
 
     def _last_life(self, end: int) -> Life | None:
         complete, finished_at = False, ""
+        gaps: list[int] = []
         lines = _lines_backwards(self._events_path)
         next(lines, None)  # what follows the last newline: nothing, or a torn event
         for line in lines:
@@ -221,12 +237,18 @@ class LandedFile:
                     case {"event": LogEventKind.EXITED.value, "offset": int(offset), **details}:
                         complete = offset <= end  # else a power cut took what had landed then
                         finished_at = str(details.get("finished_at", ""))
+                    case {"event": LogEventKind.GAP.value, "offset": int(offset), **details} if (
+                        "overlap" not in details
+                    ):
+                        gaps.append(min(offset, end))
                     case {
                         "container": str(container_id),
                         "from": int(offset),
                         "started_at": str(started_at),
                         "instance": str(instance_id),
                     }:
+                        for gap in reversed(gaps):
+                            self._note_gap(gap)
                         return Life(container_id, min(offset, end), started_at, instance_id, complete, finished_at)
             except ValueError:
                 continue  # not of iris

@@ -100,48 +100,66 @@ class LogReading:
         anchor = yield from self._channel.anchor()
         if anchor is None:
             return (yield from self._first_snapshot(state))
-        if not anchor.certain:
-            return (yield from self._snapshot_of_alike(state, anchor, known))
+        if anchor.certain:
+            seeker, outcome = yield from self._read_tails(state, anchor, known)
+        else:
+            seeker, outcome = yield from self._read_whole(state, anchor, known)
+        if outcome.found:
+            return outcome.landed
+        return (yield from self._land_after_rotation(state, anchor, seeker.overlap()))
+
+    def _read_tails(
+        self, state: ContainerState, anchor: Anchor, known: Beginning | None
+    ) -> Generator[None, Event, tuple[Seeker, Outcome]]:
+        """Look for the anchor among more and more of the last entries; land what follows it."""
         skip_to_all = False
-        for tail in _TAILS[0 if self.landed_little else _FIRST_TAIL :]:
-            if skip_to_all and tail is not docker_logs.ALL:
-                continue
-            finder = Seeker(anchor, whole=tail is docker_logs.ALL)
-            outcome = yield from self._channel.read(state, finder, self._land, tail=tail)
+        for tail in _TAILS[0 if self.landed_little else _FIRST_TAIL : -1]:
+            if skip_to_all:
+                break
+            seeker = Seeker(anchor, whole=False)
+            outcome = yield from self._channel.read(state, seeker, self._land, tail=tail)
             if outcome.found:
-                return outcome.landed
+                return seeker, outcome
             # Fewer than were asked for: that was all there is. Asked for as all, a match needs less context.
             skip_to_all = tail is not docker_logs.ALL and outcome.served < tail
-        return (yield from self._land_all_after_gap(state, anchor))
+        return (yield from self._read_whole(state, anchor, known))
 
-    def _snapshot_of_alike(
+    def _read_whole(
         self, state: ContainerState, anchor: Anchor, known: Beginning | None
-    ) -> Generator[None, Event, int]:
-        """Land what follows lines of which more may follow that look the same: the parts of a line that does not end, most often.
+    ) -> Generator[None, Event, tuple[Seeker, Outcome]]:
+        """Look for the anchor in all that there is; land what follows it.
 
-        If the log still begins with all that it held at the SNAPSHOT before, they are known by that. If it has rotated since, by many of
-        them where it begins. If it begins with a few that may be landed ones or others, nobody can know: they are taken for landed
-        ones, and a gap is told.
+        Where more lines may follow that look the same (the parts of a line that does not end, most often), the place is known at first by
+        all that the log held at the SNAPSHOT before, if it still begins with that.
         """
+        seeker = Seeker(anchor, whole=True)
         if known is not None:
             outcome = yield from self._read_from_beginning(state, BeginningSeeker(known), self._land)
             if outcome.found:
-                return outcome.landed
-        seeker = Seeker(anchor, whole=True)
+                return seeker, outcome
         outcome = yield from self._read_from_beginning(state, seeker, self._land)
-        if outcome.found:
-            return outcome.landed
-        self._beginning = None
-        overlap = seeker.overlap()
-        if not overlap.count:
-            return (yield from self._land_all_after_gap(state, anchor))
-        self._tell(
-            LogEventKind.GAP,
-            after=anchor.timestamp,
-            before=anchor.timestamp,
-            reason=f"the engine's log was rotated, and begins with lines ({overlap.count}) that are or look like the last landed ones",
-        )
-        outcome = yield from self._read_from_beginning(state, BeginningSeeker(overlap), self._land)
+        return seeker, outcome
+
+    def _land_after_rotation(
+        self, state: ContainerState, anchor: Anchor, overlap: Beginning
+    ) -> Generator[None, Event, int]:
+        """Tell a gap, for the anchor is nowhere, and land what there is.
+
+        But if the log begins with some lines that may be landed ones or others that look the same, nobody can know: they are taken for
+        landed ones.
+        """
+        if overlap.count:
+            self._tell(
+                LogEventKind.GAP,
+                after=anchor.timestamp,
+                before=anchor.timestamp,
+                overlap=overlap.count,
+                reason="the engine's log was rotated, and begins with lines that are or look like the last landed ones",
+            )
+            outcome = yield from self._read_from_beginning(state, BeginningSeeker(overlap), self._land)
+        else:
+            land = partial(self._land_after_gap, anchor.timestamp, Outcome())
+            outcome = yield from self._read_from_beginning(state, None, land)
         return outcome.landed
 
     def _read_from_beginning(
@@ -156,14 +174,8 @@ class LogReading:
 
         remembering = None if finder is None else _Remembering(finder, seen)
         outcome = yield from self._channel.read(state, remembering, remember, tail=docker_logs.ALL)
-        if outcome.found:
-            self._beginning = seen
+        self._beginning = seen if outcome.found else None
         return outcome
-
-    def _land_all_after_gap(self, state: ContainerState, anchor: Anchor) -> Generator[None, Event, int]:
-        land = partial(self._land_after_gap, anchor.timestamp, Outcome())
-        outcome = yield from self._read_from_beginning(state, None, land)
-        return outcome.landed
 
     def follow(self, state: ContainerState) -> Generator[None, Event, None]:
         """Land what comes, until the follow ends, falls silent, or proves to have begun too late."""

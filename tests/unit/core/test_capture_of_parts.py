@@ -75,11 +75,12 @@ def test_parts_that_are_all_the_same_are_never_doubled_and_each_rotation_is_told
 
 
 @pytest.mark.parametrize("kept", [1, CONTEXT_LINES - 1])
-def test_a_log_that_begins_with_a_few_parts_after_a_restart(rig: CaptureRig, kept: int) -> None:
-    """They may be landed ones or later ones that look the same: they are not landed again, and a gap is told, once."""
+@pytest.mark.parametrize("landed", [CONTEXT_LINES, 300])
+def test_a_log_that_begins_with_a_few_parts_after_a_restart(rig: CaptureRig, kept: int, landed: int) -> None:
+    """Where each was unlike so many before it, they are believed to be the landed ones."""
     container = rig.engine.create(NAME, can_rotate=True)
     rig.begin()
-    write_parts(container, 300)
+    write_parts(container, landed)
     rig.settle(1)
 
     rig.kill()
@@ -90,7 +91,73 @@ def test_a_log_that_begins_with_a_few_parts_after_a_restart(rig: CaptureRig, kep
     rig.drain()
 
     assert landed_payloads(rig) == [entry.payload for entry in container.written]
+    assert "gap" not in rig.kinds()
+
+
+@pytest.mark.parametrize("landed", [CONTEXT_LINES - 1, 300])
+def test_a_log_that_begins_with_parts_that_may_be_others(rig: CaptureRig, landed: int) -> None:
+    """Few have landed, or they come again and again: these may be landed ones or later ones. None is landed twice, and a gap is told."""
+    container = rig.engine.create(NAME, can_rotate=True)
+    rig.begin()
+    for number in range(landed):
+        write_parts(container, 1, b"frame %d of the spinner" % (number % (CONTEXT_LINES - 1)))
+    rig.settle(1)
+
+    rig.kill()
+    container.rotate(5)
+    rig.begin()
+    rig.settle(10)
+    write_parts(container, 5)
+    rig.drain()
+
+    assert landed_payloads(rig) == [entry.payload for entry in container.written]
     assert rig.kinds().count("gap") == 1
+
+
+def test_parts_of_two_streams_behind_whole_lines_that_are_gone(rig: CaptureRig) -> None:
+    """The whole lines make the landed end certain, and the log has lost them: it is not landed again at every read."""
+    container = rig.engine.create(NAME, can_rotate=True)
+    rig.begin()
+    for number in range(2):
+        container.write(b"whole %d\n" % number, stream="stderr")
+    for number in range(7):
+        container.write(b"out %d" % number, timestamp=MOMENT)
+    rig.settle(1)
+
+    rig.kill()
+    container.rotate(5)
+    for number in range(7):
+        container.write(b"err %d" % number, stream="stderr", timestamp=MOMENT)
+    rig.begin()
+    rig.settle(60)
+    rig.drain()
+
+    assert rig.kinds().count("gap") == 1
+    assert landed_payloads(rig) == [entry.payload.rstrip(b"\n") for entry in container.written]
+
+
+def test_what_follows_a_gap_is_what_the_log_begins_with(rig: CaptureRig) -> None:
+    """The whole lines before it make no end certain any more, for they are not in the log before what follows."""
+    container = rig.engine.create(NAME, can_rotate=True)
+    rig.begin()
+    for number in range(40):
+        container.write(b"whole %d\n" % number)
+    rig.settle(1)
+
+    rig.kill()
+    container.rotate(0)
+    write_parts(container, 7)
+    rig.begin()
+    rig.settle(30)
+    for _ in range(2):
+        rig.kill()
+        rig.begin()
+        write_parts(container, 3)
+        rig.settle(30)
+    rig.drain()
+
+    assert rig.kinds().count("gap") == 1
+    assert landed_payloads(rig) == [entry.payload.rstrip(b"\n") for entry in container.written]
 
 
 def test_a_log_that_begins_with_many_parts_after_a_restart(rig: CaptureRig) -> None:
