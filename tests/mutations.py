@@ -128,10 +128,10 @@ MUTATIONS: Final = (
     ),
     one(
         "what has landed before a gap is looked for before what follows it",
-        "test_capture_of_parts.py",
+        "test_log_file.py",
         "log_file.py",
-        "        return max(first, before if last >= self.size else last)",
-        "        return first",
+        "        return max(first, last)\n",
+        "        return first\n",
     ),
     one(
         "the anchor is looked for where it cannot be certain",

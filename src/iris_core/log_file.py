@@ -179,9 +179,9 @@ class LandedFile:
         """From where on the landed lines of the present container follow each other in the engine's log as they do here."""
         first = self.life.offset if self.life else 0
         last, before = self._gaps
-        return max(
-            first, before if last >= self.size else last
-        )  # a gap behind which nothing has landed parts nothing yet
+        if last >= self.size:  # it parts nothing yet
+            last = before
+        return max(first, last)
 
     def close(self) -> None:
         """Close the file and give up its lock. Idempotent."""

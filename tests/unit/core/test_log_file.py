@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_core.errors import LogFileError, LogFileLockedError
+from iris_core.log_cursor import Tail
 from iris_core.log_events import LogEventKind
 from iris_core.log_file import LandedFile, Life
 from iris_core.log_paths import events_path
@@ -381,6 +382,24 @@ class TestLives:
 
 
 class TestTail:
+    def test_it_begins_behind_the_last_gap_that_parts_anything(self, path: Path) -> None:
+        """What landed before a gap is not in front of what follows it in the engine's log; also for who finds the file later."""
+        with opened(path) as file:
+            begin(file)
+            file.append(line(1))
+            file.note({"event": "gap"})
+            assert file.tail().lines == (line(1),)
+            file.append(line(2))
+            assert file.tail() == Tail((line(2),), whole=True)
+            file.note({"event": "gap", "overlap": 1})  # what follows it is taken to follow what was before
+            file.append(line(3))
+            file.note({"event": "gap"})
+            assert file.tail() == Tail((line(2), line(3)), whole=True)
+        with opened(path) as file:
+            assert file.tail() == Tail((line(2), line(3)), whole=True)
+            file.append(line(4))
+            assert file.tail() == Tail((line(4),), whole=True)
+
     def test_it_is_long_enough_to_be_found_again(self, path: Path) -> None:
         """256 lines at least, of a file of any size, whole lines only."""
         with opened(path) as file:
