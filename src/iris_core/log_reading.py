@@ -204,7 +204,7 @@ class LogReading:
         """Wait until the log has gone on after the last landed entry; returns whether it has, as far as can be told.
 
         A follow tells, by an entry that is none of the last landed ones. What it gives is left for a SNAPSHOT: it may have lost
-        what came before. An entry that equals a landed one to the nanosecond does not ring, and waits for the next SNAPSHOT.
+        what came before. An entry that equals a landed one to the nanosecond does not ring, and waits for half a minute, mostly.
         """
         before = self._channel.now
         self._silence = max(self._silence, _FIRST_RING_SILENCE)
@@ -214,7 +214,7 @@ class LogReading:
         del tail  # this may take minutes, and there may be a thousand
 
         def ring(lines: list[bytes]) -> None:
-            if not known.issuperset(map(hash, lines)):
+            if not known.issuperset(map(hash, lines)) or self._channel.now - before >= silence:
                 raise _RungError
 
         try:

@@ -56,9 +56,9 @@ class AdoptedTransport:
         self._channel: Channel | None = None  # that spoke last: most often there is only one
         self._channel_number = -1
         self.sock = packets.take_over(self.wants_to_send)
-        # What only the login and the exchange before it wanted, and what only a server waits with: some kilobytes, a thousand times.
+        # What only the first exchange wanted, and what only a server waits with: some kilobytes, a thousand times.
         transport.server_accept_cv = _NOBODY_ACCEPTS
-        transport.auth_handler = transport.completion_event = transport._latest_kex_init = None  # noqa: SLF001 - docs/decisions/0005
+        transport.completion_event = transport._latest_kex_init = None  # noqa: SLF001 - docs/decisions/0005
 
     # From any thread.
 

@@ -305,6 +305,7 @@ def _log_in_no_more(connection: Connection, attempt: Attempt) -> None:
     if client._agent is not None:  # noqa: SLF001 - docs/decisions/0005
         client._agent.close()  # noqa: SLF001 - as above
     attempt.forget(client.close)
+    connection.transport.auth_handler = None
 
 
 def _known_as(connection: Connection) -> str:

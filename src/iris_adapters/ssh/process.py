@@ -135,8 +135,9 @@ class SshProcess:
         finally:
             with self._lock:
                 self._handing_over = False
-        if self._end is not None:  # meanwhile, and whoever set it saw that this thread would look again
-            self._hand_over()
+        err = self._err
+        if self._end is not None or (err is not None and err.read_ready()):
+            self._hand_over()  # what came meanwhile, and whoever brought it saw that this thread would look again
         return True
 
     def readable(self) -> None:
@@ -186,10 +187,14 @@ class SshProcess:
 
     def _connected(self, link: Link) -> None:
         """Ask for the channel."""
-        if self._is_over():
-            return
-        self._link = link
+        with self._lock:
+            if self._over:
+                return
+            self._link = link
         link.add_sink(self)
+        if self._is_over():
+            link.remove_sink(self)
+            return
         try:
             link.transport.open_session_soon(self._opened, self._not_opened)
         except Exception as error:  # noqa: BLE001 - whatever it is, the table knows it, and it must reach the listener
@@ -200,22 +205,26 @@ class SshProcess:
         self.fail(link.why_lost() if link is not None and link.lost else ours(error, self._host, Stage.IN_USE))
 
     def _opened(self, channel: Channel) -> None:
-        """Start the command; on the thread that reads the connection."""
+        """Start the command; on the thread that reads the connection. Nobody else knows the channel before that is sent.
+
+        For sshd ends the whole connection of a client that closes a channel and asks something of it afterwards.
+        """
         self._out, self._err = attach(channel, self)
-        with self._lock:
-            self._channel = channel
-            over = self._over
-        if over:
-            close_quietly(channel)
-            return
         try:
-            start_command(channel, command_line(self._argv))
+            if not self._is_over():
+                start_command(channel, command_line(self._argv))
         except Exception as error:  # noqa: BLE001 - as above
+            close_quietly(channel)
             self._not_opened(error)
             return
         with self._lock:
+            self._channel = channel
             self._started = True
-        self._flush_soon()
+            over = self._over
+        if over:
+            close_quietly(channel)
+        else:
+            self._flush_soon()
 
     def _is_over(self) -> bool:
         with self._lock:

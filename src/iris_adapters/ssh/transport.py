@@ -82,6 +82,8 @@ class IrisTransport(Transport):
         self._adopted: AdoptedTransport | None = None
         self._handing_over = threading.RLock()
         self._held_back: list[Message] = []
+        lock: Any = threading.RLock()
+        self.clear_to_send_lock = lock
         self._opening: dict[int, _Opening] = {}  # the channels that were asked for, which Paramiko holds weakly
         self._packets: IrisPacketizer = self.packetizer  # type: ignore[assignment] # it was told to make one
         self._packets.may_hand_over = self._may_hand_over
@@ -129,7 +131,11 @@ class IrisTransport(Transport):
         message.add_int(number)
         message.add_int(self.default_window_size)
         message.add_int(self.default_max_packet_size)
-        self._send_user_message(message)
+        try:
+            self._send_user_message(message)
+        except BaseException:
+            self._opening.pop(number, None)
+            raise
 
     def ask_for_answer(self) -> None:
         """Send a request that every SSH server must answer, if only with a refusal. Does not wait for the answer."""
@@ -215,10 +221,12 @@ class IrisTransport(Transport):
         number, reason = peek.get_int(), peek.get_int()
         super()._parse_channel_open_failure(m)  # type: ignore[misc] # not in the stubs
         if (opening := self._opening.pop(number, None)) is not None:
+            self.saved_exception = None  # it is told here, and is not why the connection will end one day
             self._channels.delete(number)  # type: ignore[attr-defined] # not in the stubs
             opening.refused(ChannelException(reason, CONNECTION_FAILED_CODE.get(reason, "(unknown code)")))
 
     def _parse_newkeys(self, m: Message) -> None:
-        super()._parse_newkeys(m)  # type: ignore[misc] # not in the stubs
-        while self._held_back:
-            super()._send_user_message(self._held_back.pop(0))  # type: ignore[misc] # not in the stubs
+        with self.clear_to_send_lock:  # nobody sends anything before what was held back
+            super()._parse_newkeys(m)  # type: ignore[misc] # not in the stubs
+            while self._held_back:
+                self._send_message(self._held_back.pop(0))  # type: ignore[attr-defined] # not in the stubs

@@ -36,6 +36,19 @@ def landed_payloads(rig: CaptureRig) -> list[bytes]:
     return [line.split(b" ", 3)[3].rstrip(b"\n") for line in rig.landed()]
 
 
+def test_parts_that_do_not_ring_are_not_left_for_long(rig: CaptureRig) -> None:
+    """Each looks like a landed one, and comes before the doorbell has been silent for long enough: it is looked nevertheless."""
+    container = rig.engine.create(NAME, can_rotate=True)
+    rig.begin()
+    write_parts(container, 100, b".")
+    rig.settle(20)
+
+    for _ in range(30):
+        write_parts(container, 1, b".")
+        rig.settle(10)
+        assert len(container.written) - len(rig.landed()) <= 8
+
+
 def test_a_progress_bar_is_landed_once_however_often_its_log_rotates(rig: CaptureRig) -> None:
     """What the log still begins with is known by the many parts that it shares with what has landed."""
     container = rig.engine.create(NAME, can_rotate=True)
