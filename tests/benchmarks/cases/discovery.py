@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from typing import TYPE_CHECKING, Final
 
 from iris_adapters.gcloud.command import GcloudCommand
 from iris_adapters.gcloud.inventory import GcloudInventory
-from iris_adapters.gcloud.json_shape import parse_object
+from iris_adapters.gcloud.json_shape import parse_objects
 from iris_adapters.gcloud.payloads import slice_from_node
 from iris_adapters.system_clock import SystemClock
 from iris_core.config import ClusterConfig, GcpConfig, Mode, Route
@@ -85,8 +84,7 @@ def _read(api: GcloudApi) -> float:
     text = api.gcloud("compute", "tpus", "tpu-vm", "list", f"--zone={ZONE}", "--format=json").stdout
     began = time.perf_counter()
     slices: list[Slice] = [
-        slice_from_node(parse_object(node, "a node"), label_prefix="iris", route=Route.EXTERNAL)
-        for node in json.loads(text)
+        slice_from_node(node, label_prefix="iris", route=Route.EXTERNAL) for node in parse_objects(text, "the nodes")
     ]
     seconds = time.perf_counter() - began
     if not slices:
