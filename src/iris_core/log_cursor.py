@@ -89,27 +89,23 @@ class Finder(Protocol):
         ...
 
 
+@dataclass(slots=True)
 class Beginning:
     """With which lines a log begins.
 
     Attributes:
         count: with how many.
+        total: a sum over their hashes, as Rabin and Karp's way of comparing has it.
     """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._sum = 0
+    count: int = 0
+    total: int = 0
 
     def add(self, numbers: Iterable[int]) -> None:
         """Add hashes of the next lines."""
         for number in numbers:
-            self._sum = hash((self._sum, number))
+            self.total = (self.total * _BASE + number) % _MODULUS
             self.count += 1
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Beginning) and (self.count, self._sum) == (other.count, other._sum)
-
-    __hash__ = None  # type: ignore[assignment] # it changes
 
 
 class BeginningSeeker:
@@ -140,50 +136,43 @@ class Seeker:
         anchor: what to look for.
         whole: whether the read begins at the first entry that the engine holds. The lines before it may then have been rotated away, so
             that part of the context is enough, if that part cannot be found elsewhere.
+
+    Attributes:
+        overlap: of a whole read: with which of the last landed lines, as many as can be, the log begins. They may also be others that
+            look the same.
     """
 
     def __init__(self, anchor: Anchor, *, whole: bool) -> None:
+        self.overlap = Beginning()
         self._context = anchor.context
         self._heads = anchor.heads
         self._fallback = list(_borders(anchor.context))
         self._matched = 0
         # Of a whole read: sums that tell whether its first lines, so many as there have been, are the last ones of the context.
         self._ends = _sums_of_ends(anchor.context) if whole else []
-        self._head_lines = 0
-        self._head_sum = 0
-        self._head: list[int] | None = [] if whole else None
+        self._head = Beginning()
 
     def find(self, lines: list[bytes]) -> int | None:
         """See `Finder`: the first one after the anchor."""
         context, fallback, matched = self._context, self._fallback, self._matched
-        if self._head is not None and len(self._head) < len(context):
-            self._head += map(hash, lines[: len(context) - len(self._head)])
         for index, line in enumerate(lines):
             number = hash(line)
             while matched and context[matched] != number:
                 matched = fallback[matched - 1]
             if context[matched] == number:
                 matched += 1
-            if matched == len(context) or (self._head_lines < len(self._ends) and self._ends_at_head(number)):
+            if matched == len(context) or (self._head.count < len(self._ends) and self._ends_at_head(number)):
                 return index + 1
         self._matched = matched
         return None
 
-    def overlap(self) -> Beginning:
-        """With which of the last landed lines, as many as can be, the log begins; they may also be others that look the same.
-
-        To be asked for after a whole read in which the anchor was not found.
-        """
-        head = self._head or []
-        *_, count = _borders([*head, None, *self._context])
-        overlap = Beginning()
-        overlap.add(head[:count])
-        return overlap
-
     def _ends_at_head(self, number: int) -> bool:
-        self._head_sum = (self._head_sum * _BASE + number) % _MODULUS
-        self._head_lines += 1
-        return self._head_lines in self._heads and self._head_sum == self._ends[self._head_lines - 1]
+        head = self._head
+        head.add((number,))
+        if head.total != self._ends[head.count - 1]:
+            return False
+        self.overlap = Beginning(head.count, head.total)
+        return head.count in self._heads
 
 
 def timestamp_of(line: bytes) -> str:
@@ -212,7 +201,7 @@ def _shortest_unique_end(hashes: list[int]) -> int:
 
 
 def _sums_of_ends(context: tuple[int, ...]) -> list[int]:
-    """For each number of last lines, from 1 to all but one, a sum over them as Rabin and Karp's way of comparing has it."""
+    """For each number of last lines, from 1 to all but one, the sum that a `Beginning` of them has."""
     sums, total, weight = [], 0, 1
     for number in reversed(context[1:]):
         total = (total + number * weight) % _MODULUS
@@ -281,7 +270,7 @@ def _to_one_that_is_over(lines: tuple[bytes, ...]) -> int | None:
     return None
 
 
-def _borders(numbers: Sequence[int | None]) -> Iterator[int]:
+def _borders(numbers: Sequence[int]) -> Iterator[int]:
     """For each place, the length of the longest proper prefix that ends there (Knuth, Morris and Pratt's prefix function)."""
     lengths: list[int] = []
     for at, number in enumerate(numbers):

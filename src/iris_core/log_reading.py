@@ -27,7 +27,7 @@ _FIRST_RING_SILENCE: Final = 30.0  # of a doorbell: what it misses is late, not 
 _SHORT_FOLLOW: Final = 0.25  # the least time from one follow to the next
 
 _RING_LINES: Final = 32  # of the log's end, asked for so that what came since the last SNAPSHOT rings, too
-_TAILS: Final = (64, 512, 4096, 32_768, 262_144, 2_097_152, docker_logs.ALL)
+_TAILS: Final = (64, 512, 4096, 32_768, 262_144, 2_097_152)  # of the log's end, before all of it is asked for
 _FIRST_TAIL: Final = 1  # index in _TAILS, but for a SNAPSHOT after one that has found little
 _LITTLE: Final = 16  # lines: with the context of 32 they fit into the shortest tail
 
@@ -106,22 +106,19 @@ class LogReading:
             seeker, outcome = yield from self._read_whole(state, anchor, known)
         if outcome.found:
             return outcome.landed
-        return (yield from self._land_after_rotation(state, anchor, seeker.overlap()))
+        return (yield from self._land_after_rotation(state, anchor, seeker.overlap))
 
     def _read_tails(
         self, state: ContainerState, anchor: Anchor, known: Beginning | None
     ) -> Generator[None, Event, tuple[Seeker, Outcome]]:
         """Look for the anchor among more and more of the last entries; land what follows it."""
-        skip_to_all = False
-        for tail in _TAILS[0 if self.landed_little else _FIRST_TAIL : -1]:
-            if skip_to_all:
-                break
+        for tail in _TAILS[0 if self.landed_little else _FIRST_TAIL :]:
             seeker = Seeker(anchor, whole=False)
             outcome = yield from self._channel.read(state, seeker, self._land, tail=tail)
             if outcome.found:
                 return seeker, outcome
-            # Fewer than were asked for: that was all there is. Asked for as all, a match needs less context.
-            skip_to_all = tail is not docker_logs.ALL and outcome.served < tail
+            if outcome.served < tail:
+                break  # that was all there is: asked for as all, a match needs less context
         return (yield from self._read_whole(state, anchor, known))
 
     def _read_whole(
@@ -195,7 +192,7 @@ class LogReading:
         if outcome.found:
             self._follow_tail = _FIRST_TAIL
         elif outcome.served:
-            self._follow_tail = min(self._follow_tail + 1, len(_TAILS) - 2)
+            self._follow_tail = min(self._follow_tail + 1, len(_TAILS) - 1)
         # A follow that goes on cannot be called off within its channel.
         self._channel.close()
         self._channel.open()

@@ -206,19 +206,22 @@ class LogSource:
         elif not state.running:
             return
         elif state.can_rotate:
-            self._poll = (
-                _FIRST_POLL if landed and not (self._seldom and self._reading.landed_little) else self._poll * 2
-            )
-            self._seldom = False
-            if self._poll <= _MOST_POLL:
-                yield from self._channel.sleep(self._poll, connected=True)
-            else:
-                before = self._channel.now
-                rung = yield from self._reading.await_ring(state)
-                self._seldom = rung and self._channel.now - before >= _SELDOM
-                self._poll = _FIRST_POLL if rung and not self._seldom else _MOST_POLL
+            yield from self._wait_for_rotating(state, landed)
         else:
             yield from self._reading.follow(state)
+
+    def _wait_for_rotating(self, state: ContainerState, landed: int) -> Generator[None, Event, None]:
+        """Wait until a log that may rotate is to be looked at again: soon after something has come, else when the doorbell rings."""
+        expects_more = landed and not (self._seldom and self._reading.landed_little)
+        self._poll = _FIRST_POLL if expects_more else self._poll * 2
+        self._seldom = False
+        if self._poll <= _MOST_POLL:
+            yield from self._channel.sleep(self._poll, connected=True)
+            return
+        before = self._channel.now
+        rung = yield from self._reading.await_ring(state)
+        self._seldom = rung and self._channel.now - before >= _SELDOM
+        self._poll = _FIRST_POLL if rung and not self._seldom else _MOST_POLL
 
     def _answered(self) -> None:
         self.connected = True

@@ -180,8 +180,7 @@ class ConnectionPool:
         self._transports: set[IrisTransport] = set()
         self._made = 0  # connections since the heap was given back
         self._made_at = 0.0
-        self._closed = False
-        self._closing = threading.Event()
+        self._closed = threading.Event()
         self._under_way = 0  # attempts to connect
 
     def lease(self, host: Host, ready: Ready, failed: Failed, *, session: bool) -> Lease:
@@ -201,11 +200,11 @@ class ConnectionPool:
             is_new = link is None
             if link is None:
                 link = Link(host, Attempt(self._config.connect_timeout_seconds, self._clock.monotonic), now)
-                if not self._closed:
+                if not self._closed.is_set():
                     self._links.setdefault(host, []).append(link)
             lease = Lease(link, self, ready, failed, session=session)
             link.leases.add(lease)
-            closed, is_open = self._closed, link.is_open
+            closed, is_open = self._closed.is_set(), link.is_open
         if closed:
             self._workers.submit(lambda: failed(shell_closed(host)))
         elif is_new:
@@ -244,9 +243,8 @@ class ConnectionPool:
 
     def close(self) -> list[threading.Thread]:
         """End everything. Returns the threads that are about to end."""
-        self._closing.set()
         with self._lock:
-            self._closed = True
+            self._closed.set()
             links = [link for group in self._links.values() for link in group]
             self._links.clear()
             threads: list[threading.Thread] = list(self._transports)
@@ -259,7 +257,7 @@ class ConnectionPool:
             self._under_way += 1
             alone = self._under_way == 1
         if not alone:
-            self._clock.wait(self._closing, self._jitter() * _JITTER_SECONDS)
+            self._clock.wait(self._closed, self._jitter() * _JITTER_SECONDS)
         try:
             self._try(link)
         finally:
@@ -281,10 +279,10 @@ class ConnectionPool:
                 lease.failed(error)
             return
         with self._lock:
-            link.open(transport, self._clock.monotonic())
-            self._transports.add(transport)
             self._made += 1
             self._made_at = self._clock.monotonic()
+            link.open(transport, self._made_at)
+            self._transports.add(transport)
             leases = set(link.leases)
         if not transport.is_active():  # it ended before anybody was told that it began
             self._was_ended(link)
