@@ -25,6 +25,14 @@ def rig(tmp_path: Path) -> Iterator[CaptureRig]:
     made.file.close()
 
 
+@pytest.fixture
+def container(rig: CaptureRig) -> FakeContainer:
+    """One whose log may rotate, and that is captured."""
+    made = rig.engine.create(NAME, can_rotate=True)
+    rig.begin()
+    return made
+
+
 def write_parts(container: FakeContainer, count: int, content: bytes = b"%d%% done") -> None:
     """Parts of the one line that it ever writes."""
     for _ in range(count):
@@ -36,10 +44,8 @@ def landed_payloads(rig: CaptureRig) -> list[bytes]:
     return [line.split(b" ", 3)[3].rstrip(b"\n") for line in rig.landed()]
 
 
-def test_parts_that_do_not_ring_are_not_left_for_long(rig: CaptureRig) -> None:
+def test_parts_that_do_not_ring_are_not_left_for_long(rig: CaptureRig, container: FakeContainer) -> None:
     """Each looks like a landed one, and comes before the doorbell has been silent for long enough: it is looked nevertheless."""
-    container = rig.engine.create(NAME, can_rotate=True)
-    rig.begin()
     write_parts(container, 100, b".")
     rig.settle(20)
 
@@ -49,11 +55,8 @@ def test_parts_that_do_not_ring_are_not_left_for_long(rig: CaptureRig) -> None:
         assert len(container.written) - len(rig.landed()) <= 8
 
 
-def test_a_progress_bar_is_landed_once_however_often_its_log_rotates(rig: CaptureRig) -> None:
+def test_a_progress_bar_is_landed_once_however_often_its_log_rotates(rig: CaptureRig, container: FakeContainer) -> None:
     """What the log still begins with is known by the many parts that it shares with what has landed."""
-    container = rig.engine.create(NAME, can_rotate=True)
-    rig.begin()
-
     for _ in range(40):
         write_parts(container, 10)
         rig.settle(1)
@@ -65,10 +68,10 @@ def test_a_progress_bar_is_landed_once_however_often_its_log_rotates(rig: Captur
     assert "gap" not in rig.kinds()
 
 
-def test_parts_that_are_all_the_same_are_never_doubled_and_each_rotation_is_told(rig: CaptureRig) -> None:
+def test_parts_that_are_all_the_same_are_never_doubled_and_each_rotation_is_told(
+    rig: CaptureRig, container: FakeContainer
+) -> None:
     """Nobody can count them across a rotation. They were landed again and again once, as fast as the engine gave them."""
-    container = rig.engine.create(NAME, can_rotate=True)
-    rig.begin()
     rotations = 0
 
     for _ in range(40):
@@ -89,10 +92,10 @@ def test_parts_that_are_all_the_same_are_never_doubled_and_each_rotation_is_told
 
 @pytest.mark.parametrize("kept", [1, CONTEXT_LINES - 1])
 @pytest.mark.parametrize("landed", [CONTEXT_LINES, 300])
-def test_a_log_that_begins_with_a_few_parts_after_a_restart(rig: CaptureRig, kept: int, landed: int) -> None:
+def test_a_log_that_begins_with_a_few_parts_after_a_restart(
+    rig: CaptureRig, container: FakeContainer, kept: int, landed: int
+) -> None:
     """Where each was unlike so many before it, they are believed to be the landed ones."""
-    container = rig.engine.create(NAME, can_rotate=True)
-    rig.begin()
     write_parts(container, landed)
     rig.settle(1)
 
@@ -108,10 +111,10 @@ def test_a_log_that_begins_with_a_few_parts_after_a_restart(rig: CaptureRig, kep
 
 
 @pytest.mark.parametrize("landed", [CONTEXT_LINES - 1, 300])
-def test_a_log_that_begins_with_parts_that_may_be_others(rig: CaptureRig, landed: int) -> None:
+def test_a_log_that_begins_with_parts_that_may_be_others(
+    rig: CaptureRig, container: FakeContainer, landed: int
+) -> None:
     """Few have landed, or they come again and again: these may be landed ones or later ones. None is landed twice, and a gap is told."""
-    container = rig.engine.create(NAME, can_rotate=True)
-    rig.begin()
     for number in range(landed):
         write_parts(container, 1, b"frame %d of the spinner" % (number % (CONTEXT_LINES - 1)))
     rig.settle(1)
@@ -127,10 +130,8 @@ def test_a_log_that_begins_with_parts_that_may_be_others(rig: CaptureRig, landed
     assert rig.kinds().count("gap") == 1
 
 
-def test_parts_of_two_streams_behind_whole_lines_that_are_gone(rig: CaptureRig) -> None:
+def test_parts_of_two_streams_behind_whole_lines_that_are_gone(rig: CaptureRig, container: FakeContainer) -> None:
     """The whole lines make the landed end certain, and the log has lost them: it is not landed again at every read."""
-    container = rig.engine.create(NAME, can_rotate=True)
-    rig.begin()
     for number in range(2):
         container.write(b"whole %d\n" % number, stream="stderr")
     for number in range(7):
@@ -149,10 +150,8 @@ def test_parts_of_two_streams_behind_whole_lines_that_are_gone(rig: CaptureRig) 
     assert landed_payloads(rig) == [entry.payload.rstrip(b"\n") for entry in container.written]
 
 
-def test_what_follows_a_gap_is_what_the_log_begins_with(rig: CaptureRig) -> None:
+def test_what_follows_a_gap_is_what_the_log_begins_with(rig: CaptureRig, container: FakeContainer) -> None:
     """The whole lines before it make no end certain any more, for they are not in the log before what follows."""
-    container = rig.engine.create(NAME, can_rotate=True)
-    rig.begin()
     for number in range(40):
         container.write(b"whole %d\n" % number)
     rig.settle(1)
@@ -173,10 +172,8 @@ def test_what_follows_a_gap_is_what_the_log_begins_with(rig: CaptureRig) -> None
     assert landed_payloads(rig) == [entry.payload.rstrip(b"\n") for entry in container.written]
 
 
-def test_a_log_that_begins_with_many_parts_after_a_restart(rig: CaptureRig) -> None:
+def test_a_log_that_begins_with_many_parts_after_a_restart(rig: CaptureRig, container: FakeContainer) -> None:
     """Half a megabyte does not come again byte by byte: they are the landed ones."""
-    container = rig.engine.create(NAME, can_rotate=True)
-    rig.begin()
     write_parts(container, 300)
     rig.settle(1)
 
@@ -190,10 +187,8 @@ def test_a_log_that_begins_with_many_parts_after_a_restart(rig: CaptureRig) -> N
     assert "gap" not in rig.kinds()
 
 
-def test_parts_of_which_none_is_left_are_a_gap(rig: CaptureRig) -> None:
+def test_parts_of_which_none_is_left_are_a_gap(rig: CaptureRig, container: FakeContainer) -> None:
     """All that the log holds is landed."""
-    container = rig.engine.create(NAME, can_rotate=True)
-    rig.begin()
     write_parts(container, 300)
     rig.settle(1)
 

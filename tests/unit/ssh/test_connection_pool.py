@@ -10,6 +10,7 @@ from iris_adapters.ssh.connection import ConnectionPool
 from iris_adapters.ssh.workers import Workers
 from iris_core.config import SshConfig
 from iris_core.errors import HostUnreachableError
+from tests.lab.processes import wait_until
 
 SECONDS = 5.0  # more than anything here takes
 
@@ -40,28 +41,18 @@ def test_connects_at_the_same_time_are_spread() -> None:
         pool.lease(make_host(name), lambda _link: None, lambda _error: failures.release(), session=True)
 
     lease("one")
-    wait_until(lambda: connector.knocked == ["one"])
+    wait_until(lambda: connector.knocked == ["one"], SECONDS, "its turn")
     for name in ("two", "three", "four"):
         lease(name)
     clock.wait_until_waiting(2)
     clock.advance(0.031)
-    wait_until(lambda: len(connector.knocked) == 2)
+    wait_until(lambda: len(connector.knocked) == 2, SECONDS, "its turn")
     clock.advance(0.058)
     assert len(connector.knocked) == 2
     clock.advance(0.002)
-    wait_until(lambda: len(connector.knocked) == 3)
+    wait_until(lambda: len(connector.knocked) == 3, SECONDS, "its turn")
     connector.open.set()
     assert all(failures.acquire(timeout=SECONDS) for _ in range(4))
     assert connector.knocked[-1] == "four"
     for thread in pool.close():
         thread.join(SECONDS)
-
-
-def wait_until(holds: Any) -> None:
-    """In real time: what is waited for happens on another thread, at once."""
-    tick = threading.Event()
-    for _ in range(int(SECONDS / 0.001)):
-        if holds():
-            return
-        tick.wait(0.001)
-    raise AssertionError("it did not come to be")
