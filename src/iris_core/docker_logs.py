@@ -1,8 +1,8 @@
 """The one place that composes what iris asks a Docker engine for.
 
-The engine's HTTP API is reached over one exec channel, with no forwarding and with sudo where needed, through
-`docker system dial-stdio`: what the docker client itself uses for ssh:// hosts. Paths carry no API version, so that each engine
-answers in its own. Engine API reference: https://docs.docker.com/reference/api/engine/
+The engine's HTTP API is reached through its socket where sshd lets the login user connect to that, else over an exec channel, with no
+forwarding and with sudo where needed, through `docker system dial-stdio`: what the docker client itself uses for ssh:// hosts. Paths
+carry no API version, so that each engine answers in its own. Engine API reference: https://docs.docker.com/reference/api/engine/
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import json
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, urlencode
+
+ENGINE_SOCKET: Final = "/var/run/docker.sock"
+"""Where an engine listens unless it is told otherwise: https://docs.docker.com/reference/cli/dockerd/"""
 
 ALL: Final = None
 """For `tail`: every entry that the engine holds."""

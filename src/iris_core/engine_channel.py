@@ -72,7 +72,7 @@ class EngineChannel:
     def open(self) -> None:
         """Open it, or open it anew."""
         self._stderr.clear()
-        self.actions.append(Open(self._argv))
+        self.actions.append(Open(self._argv, docker_logs.ENGINE_SOCKET))
 
     def close(self) -> None:
         """Close it."""
@@ -286,6 +286,8 @@ class EngineChannel:
         if event.reason is not None:
             return event.reason
         said = bytes(self._stderr).decode(errors="replace").strip()
+        if event.status == 0 and not said:
+            return "the Docker engine closed the connection"
         reason = f"{' '.join(self._argv)} ended with status {event.status}" + (f": {said}" if said else "")
         if "permission denied" in said.lower() and "docker" in said.lower():
             reason += (

@@ -56,9 +56,10 @@ Event: TypeAlias = Received | Complained | Ended | TailRead | Woken
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Start this command on the source's host. What an earlier one still says is of no interest."""
+    """Start this command on the host, or connect to the socket that it would join. What an earlier one still says is of no interest."""
 
     argv: tuple[str, ...]
+    socket_path: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,8 +263,8 @@ class LogPump:
                 return slot.landing.act(action)
             case Send(data):
                 slot.inbox.write(data)
-            case Open(argv):
-                slot.inbox.open(self._shell, slot.host, argv)
+            case Open(argv, socket_path):
+                slot.inbox.open(self._shell, slot.host, argv, socket_path)
             case Close():
                 slot.inbox.close()
             case Found(names):

@@ -38,10 +38,10 @@ class ProcessInbox:
         self._paused = False
         self._told = False  # that there is something to take
 
-    def open(self, shell: RemoteShell, host: Host, argv: Sequence[str]) -> None:
+    def open(self, shell: RemoteShell, host: Host, argv: Sequence[str], socket_path: str = "") -> None:
         """Start a process in place of the one before."""
         self.close()
-        self._process = shell.start(host, argv, _Listener(self._put, self._generation))
+        self._process = shell.start(host, argv, _Listener(self._put, self._generation), socket_path=socket_path)
 
     def write(self, data: bytes) -> None:
         """Write to the process, if there is one."""

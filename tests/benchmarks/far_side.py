@@ -3,7 +3,7 @@
 One SSH server listens on every address of 127.0.0.0/8 and takes each address for a host of its own. On each, a container `iris-worker`
 writes numbered lines whose timestamps say when. It answers
 
-- `docker system dial-stdio` (with sudo or without): as much of a Docker engine as a log capture asks for;
+- the engine's socket, and `docker system dial-stdio` (with sudo or without): as much of a Docker engine as a log capture asks for;
 - `docker logs --timestamps --follow iris-worker`: the lines from now on, as the docker client prints them.
 
 It writes `listening` on standard output and ends with its standard input. A line `lines` there starts the writing of lines, each host's
@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
 import asyncssh
+
+from iris_core.docker_logs import ENGINE_SOCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -133,28 +135,14 @@ class Container:
         }
 
 
-class Session(asyncssh.SSHServerSession[bytes]):
-    """One command on a host."""
+class Session:
+    """What speaks on one channel: an engine, or (without `_frames`) a container's log."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
-        self._channel: asyncssh.SSHServerChannel[bytes] | None = None
+        self._channel: asyncssh.SSHServerChannel[bytes] | asyncssh.SSHUNIXChannel[bytes] | None = None
         self._frames = True
         self._input = b""
-
-    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
-        """See asyncssh."""
-        self._channel = chan
-
-    def exec_requested(self, command: str) -> bool:
-        """See asyncssh. Anything else than the two commands is refused."""
-        self._frames = command.endswith("docker system dial-stdio")
-        return self._frames or command.startswith("docker logs ")
-
-    def session_started(self) -> None:
-        """See asyncssh."""
-        if not self._frames:
-            self._container.follow(self)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:  # noqa: ARG002 - asyncssh's signature
         """See asyncssh. Answers every whole request."""
@@ -162,12 +150,6 @@ class Session(asyncssh.SSHServerSession[bytes]):
         while b"\r\n\r\n" in self._input:
             head, _, self._input = self._input.partition(b"\r\n\r\n")
             self._answer(head.split(b" ", 2)[1].decode("ascii"))
-
-    def eof_received(self) -> bool:
-        """See asyncssh. `dial-stdio` ends when its input does, `logs` goes on."""
-        if self._channel is not None and self._frames:
-            self._channel.exit(0)
-        return not self._frames
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncssh's signature
         """See asyncssh."""
@@ -205,6 +187,43 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self._container.follow(self)
 
 
+class Command(Session, asyncssh.SSHServerSession[bytes]):
+    """One command on a host."""
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        """See asyncssh."""
+        self._channel = chan
+        self._exit = chan.exit
+
+    def exec_requested(self, command: str) -> bool:
+        """See asyncssh. Anything else than the two commands is refused."""
+        self._frames = command.endswith("docker system dial-stdio")
+        return self._frames or command.startswith("docker logs ")
+
+    def session_started(self) -> None:
+        """See asyncssh."""
+        if not self._frames:
+            self._container.follow(self)
+
+    def eof_received(self) -> bool:
+        """See asyncssh. `dial-stdio` ends when its input does, `logs` goes on."""
+        if self._frames:
+            self._exit(0)
+        return not self._frames
+
+
+class Socket(Session, asyncssh.SSHUNIXSession[bytes]):
+    """One connection to the engine's socket on a host."""
+
+    def connection_made(self, chan: asyncssh.SSHUNIXChannel[bytes]) -> None:
+        """See asyncssh."""
+        self._channel = chan
+
+    def eof_received(self) -> bool:
+        """See asyncssh. It ends when the client's side does."""
+        return False
+
+
 class Server(asyncssh.SSHServer):
     """What one connection is to.
 
@@ -230,9 +249,13 @@ class Server(asyncssh.SSHServer):
         if self._connection is not None:
             self._connections[self._number].discard(self._connection)
 
-    def session_requested(self) -> Session:
+    def session_requested(self) -> Command:
         """See asyncssh."""
-        return Session(self._containers[self._number])
+        return Command(self._containers[self._number])
+
+    def unix_connection_requested(self, dest_path: str) -> Socket | bool:
+        """See asyncssh. There is one socket."""
+        return dest_path == ENGINE_SOCKET and Socket(self._containers[self._number])
 
 
 def _chunk(line: bytes) -> bytes:

@@ -48,11 +48,13 @@ class _CountingShell(FakeShell):
         self.connects = self.most_connects = 0
         self._by_host: Counter[str] = Counter()
 
-    def start(self, host: Host, argv: Sequence[str], listener: ProcessListener) -> FakeProcess:
+    def start(
+        self, host: Host, argv: Sequence[str], listener: ProcessListener, *, socket_path: str = ""
+    ) -> FakeProcess:
         """See `RemoteShell`."""
         self.connects += 1
         self._by_host[host.name] += 1
-        return super().start(host, argv, listener)
+        return super().start(host, argv, listener, socket_path=socket_path)
 
     def forget(self, host: str) -> None:
         """The host is no more, and nobody asks for it again."""

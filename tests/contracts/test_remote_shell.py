@@ -149,6 +149,15 @@ class TestStart:
         assert recorder.stdout == "".join(f"{number}\n" for number in range(1, 20001)).encode()
         assert (recorder.calls_after_end, recorder.overlaps, recorder.ends) == (0, 0, [0])
 
+    def test_where_there_is_no_such_socket_the_command_runs(self, case: ShellCase) -> None:
+        """What was written before reaches it."""
+        recorder = Recorder()
+        process = case.shell.start(case.host, CAT, recorder, socket_path="/nowhere/engine.sock")
+        process.write(b"through the command")
+
+        assert recorder.wait_until(lambda: recorder.stdout == b"through the command")
+        process.close()
+
     def test_the_streams_stay_apart(self, case: ShellCase) -> None:
         """Standard error does not mix into standard output."""
         recorder = Recorder()

@@ -26,11 +26,13 @@ class FakeProcess:
     Attributes:
         host: where it runs.
         argv: its command.
+        socket_path: of the socket that it may be instead of its command.
     """
 
-    def __init__(self, host: Host, argv: tuple[str, ...], listener: ProcessListener) -> None:
+    def __init__(self, host: Host, argv: tuple[str, ...], listener: ProcessListener, socket_path: str = "") -> None:
         self.host = host
         self.argv = argv
+        self.socket_path = socket_path
         self._listener = listener
         self._lock = threading.Lock()
         self._mailbox: deque[Callable[[], None]] = deque()

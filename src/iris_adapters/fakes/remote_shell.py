@@ -173,9 +173,11 @@ class FakeShell:
             raise answer
         return answer if isinstance(answer, CommandResult) else answer(command)
 
-    def start(self, host: Host, argv: Sequence[str], listener: ProcessListener) -> FakeProcess:
+    def start(
+        self, host: Host, argv: Sequence[str], listener: ProcessListener, *, socket_path: str = ""
+    ) -> FakeProcess:
         """See `RemoteShell`."""
-        process = FakeProcess(host, tuple(argv), listener)
+        process = FakeProcess(host, tuple(argv), listener, socket_path)
         try:
             with self._lock:
                 self._check_reachable(host)

@@ -98,7 +98,14 @@ class LocalShell:
         """
         raise _no_shell(host)
 
-    def start(self, host: Host, argv: Sequence[str], listener: ProcessListener) -> DeadProcess:  # noqa: ARG002 - as above
+    def start(
+        self,
+        host: Host,
+        argv: Sequence[str],  # noqa: ARG002 - as above
+        listener: ProcessListener,
+        *,
+        socket_path: str = "",  # noqa: ARG002 - as above
+    ) -> DeadProcess:
         """See `RemoteShell`. The listener hears `HostUnreachableError` before this returns."""
         listener.on_error(_no_shell(host))
         return DeadProcess()

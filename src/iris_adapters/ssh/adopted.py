@@ -55,6 +55,7 @@ class AdoptedTransport:
         self._ended = ended
         self._channel: Channel | None = None  # that spoke last: most often there is only one
         self._channel_number = -1
+        self._pieces: list[bytes] = []  # of what that said, and nobody was told yet
         self.sock = packets.take_over(self.wants_to_send)
         # What only the first exchange wanted, and what only a server waits with: some kilobytes, a thousand times.
         transport.server_accept_cv = _NOBODY_ACCEPTS
@@ -97,13 +98,17 @@ class AdoptedTransport:
             return 0
         if count == 0:
             raise EOFError
-        for size, plain in packets.packets(buffer[: kept + count]):
-            if plain[_KIND_AT] == MSG_CHANNEL_DATA and not transport._expected_packet:  # noqa: SLF001 - docs/decisions/0005
-                self._take_data(plain)
-            else:
-                self._take(plain[_KIND_AT], Message(plain[_KIND_AT + 1 : size - plain[0]]))
-            if not transport.active:
-                raise EOFError
+        try:
+            for size, plain in packets.packets(buffer[: kept + count]):
+                if plain[_KIND_AT] == MSG_CHANNEL_DATA and not transport._expected_packet:  # noqa: SLF001 - docs/decisions/0005
+                    self._take_data(plain)
+                else:
+                    self._hand_over_data()
+                    self._take(plain[_KIND_AT], Message(plain[_KIND_AT + 1 : size - plain[0]]))
+                if not transport.active:
+                    raise EOFError
+        finally:
+            self._hand_over_data()
         self._start_due_exchange()
         return count
 
@@ -126,10 +131,19 @@ class AdoptedTransport:
         """The message of which there are millions, a channel's data: without a `Message` for it."""
         number, length = _DATA_HEAD.unpack_from(plain, _KIND_AT + 1)
         if number != self._channel_number or self._channel is None or self._channel.closed:
+            self._hand_over_data()
             self._channel = self._transport._channels.get(number)  # noqa: SLF001 - docs/decisions/0005
             self._channel_number = number
+        self._pieces.append(plain[_DATA_AT : _DATA_AT + length])
+
+    def _hand_over_data(self) -> None:
+        """Tell a channel all that it has said in a row: what joins many small pieces here is spared at each step of their way."""
+        if not self._pieces:
+            return
+        data = b"".join(self._pieces)
+        self._pieces.clear()
         if self._channel is not None:
-            take_data(self._channel, plain[_DATA_AT : _DATA_AT + length])
+            take_data(self._channel, data)
 
     def _take(self, kind: int, message: Message) -> None:
         """Deal with one message, as Paramiko's `run` does for a client that is logged in."""

@@ -64,6 +64,7 @@ class Link:
         leases: who uses it, or waits for it.
         is_open: whether it is made and not lost.
         lost: whether it was made and is gone.
+        refuses_sockets: whether a Unix socket of the host could not be connected to.
     """
 
     def __init__(self, host: Host, attempt: Attempt, now: float) -> None:
@@ -72,6 +73,7 @@ class Link:
         self.leases: set[Lease] = set()
         self.is_open = False
         self.lost = False
+        self.refuses_sockets = False
         self.idle_since = now
         self.heard_at = now
         self.asked_at: float | None = None

@@ -51,13 +51,16 @@ class SshProcess:
         argv: Sequence[str],
         listener: ProcessListener,
         workers: Workers,
+        *,
         over: Callable[[SshProcess], None],
+        socket_path: str = "",
     ) -> None:
         self._host = host
         self._argv = tuple(argv)
         self._listener = listener
         self._workers = workers
         self._tell_over = over
+        self._socket_path = socket_path  # empty: the command is run
         self._lock = threading.Lock()
         self._lease: Lease | None = None
         self._link: Link | None = None
@@ -145,7 +148,9 @@ class SshProcess:
         self._hand_over()
 
     def input_ended(self) -> None:
-        """Nothing to do: the exit status is still to come."""
+        """The end of a socket; a command's exit status is still to come."""
+        if self._socket_path:
+            self._set_end(lambda: self._listener.on_exit(0))
 
     def writable(self) -> None:
         """Go on writing."""
@@ -163,7 +168,7 @@ class SshProcess:
 
     def closed(self) -> None:
         """The process is over."""
-        status = self._exit_status()
+        status = 0 if self._socket_path else self._exit_status()
         if status is None:
             self.fail(
                 ConnectionLostError(
@@ -195,10 +200,23 @@ class SshProcess:
         if self._is_over():
             link.remove_sink(self)
             return
+        if link.refuses_sockets:
+            self._socket_path = ""
+        self._ask_for_channel(link)
+
+    def _ask_for_channel(self, link: Link) -> None:
+        refused = partial(self._no_socket, link) if self._socket_path else self._not_opened
         try:
-            link.transport.open_session_soon(self._opened, self._not_opened)
+            link.transport.open_soon(self._opened, refused, socket_path=self._socket_path)
         except Exception as error:  # noqa: BLE001 - whatever it is, the table knows it, and it must reach the listener
             self._not_opened(error)
+
+    def _no_socket(self, link: Link, _error: Exception) -> None:
+        """Run the command instead: sshd may not forward, the login user may have no right to the socket, or nobody listens there."""
+        link.refuses_sockets = True
+        self._socket_path = ""
+        if not self._is_over():
+            self._ask_for_channel(link)
 
     def _not_opened(self, error: Exception) -> None:
         link = self._link
@@ -211,7 +229,7 @@ class SshProcess:
         """
         self._out, self._err = attach(channel, self)
         try:
-            if not self._is_over():
+            if not self._socket_path and not self._is_over():
                 start_command(channel, command_line(self._argv))
         except Exception as error:  # noqa: BLE001 - as above
             close_quietly(channel)

@@ -131,9 +131,9 @@ class FabricShell:
                 self._collectors.discard((host, collector))
         return collector.result()
 
-    def start(self, host: Host, argv: Sequence[str], listener: ProcessListener) -> SshProcess:
-        """See `RemoteShell`."""
-        process = SshProcess(host, argv, listener, self._workers, over=self._forget)
+    def start(self, host: Host, argv: Sequence[str], listener: ProcessListener, *, socket_path: str = "") -> SshProcess:
+        """See `RemoteShell`. Where sshd does not let us connect to the socket, the command is run, for as long as the connection lasts."""
+        process = SshProcess(host, argv, listener, self._workers, over=self._forget, socket_path=socket_path)
         with self._lock:
             self._processes.add(process)
         self._watchdog.start()

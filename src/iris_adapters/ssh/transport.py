@@ -111,10 +111,13 @@ class IrisTransport(Transport):
         """Have `call` made on the reactor's thread, where sending does not wait; False: there is no reactor, or much waits to be sent."""
         return self.sends_at_once and self._adopted is not None and self._adopted.call_soon(call)
 
-    def open_session_soon(self, opened: Callable[[Channel], None], refused: Callable[[SSHException], None]) -> None:
-        """Ask for a channel for a command, without waiting for it as Paramiko's `open_session` does.
+    def open_soon(
+        self, opened: Callable[[Channel], None], refused: Callable[[SSHException], None], *, socket_path: str = ""
+    ) -> None:
+        """Ask for a channel for a command, or to a Unix socket of the host, without waiting for it as Paramiko's `open_session` does.
 
-        One of the two is called on the thread that reads the connection, unless that ends before.
+        One of the two is called on the thread that reads the connection, unless that ends before. To sockets:
+        https://github.com/openssh/openssh-portable/blob/master/PROTOCOL (2.4, Unix domain socket forwarding)
         """
         internals: Any = self
         with self.lock:
@@ -127,10 +130,14 @@ class IrisTransport(Transport):
             self._opening[number] = _Opening(channel, opened, refused)
         message = Message()
         message.add_byte(cMSG_CHANNEL_OPEN)
-        message.add_string("session")
+        message.add_string("direct-streamlocal@openssh.com" if socket_path else "session")
         message.add_int(number)
         message.add_int(self.default_window_size)
         message.add_int(self.default_max_packet_size)
+        if socket_path:
+            message.add_string(socket_path)
+            message.add_string("")  # this and the next are reserved
+            message.add_int(0)
         try:
             self._send_user_message(message)
         except BaseException:

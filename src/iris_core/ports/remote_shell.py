@@ -98,8 +98,18 @@ class RemoteShell(Protocol):
         """
         ...
 
-    def start(self, host: Host, argv: Sequence[str], listener: ProcessListener) -> RemoteProcess:
-        """Start a command and return at once; connecting goes on in the background. All that happens reaches `listener`."""
+    def start(
+        self, host: Host, argv: Sequence[str], listener: ProcessListener, *, socket_path: str = ""
+    ) -> RemoteProcess:
+        """Start a command and return at once; connecting goes on in the background. All that happens reaches `listener`.
+
+        Args:
+            host: where.
+            argv: the command.
+            listener: hears of it.
+            socket_path: the Unix socket on the host that the command only joins its standard input and output to, if it does. An
+                implementation may connect to that instead, where the host lets it; the socket's end is told as exit status 0.
+        """
         ...
 
     def forward(

@@ -31,6 +31,11 @@ def test_lands_what_is_there_and_what_comes(rig: CaptureRig) -> None:
     assert rig.landed() == [entry.landed for entry in container.written]
 
 
+def test_the_engines_socket_is_preferred_to_a_command(rig: CaptureRig) -> None:
+    """A shell that may connect to the socket spares the host a docker client for each log."""
+    assert {process.socket_path for process in rig.shell.started} == {"/var/run/docker.sock"}
+
+
 def test_waits_for_a_container_that_is_not_there_yet(rig: CaptureRig) -> None:
     """A host that is found before its container exists is tried again until it does."""
     rig.settle(10)

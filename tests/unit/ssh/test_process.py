@@ -34,7 +34,8 @@ class BreakingChannel:
     def _send_user_message(self, _message: object) -> None:
         """It is heard."""
 
-    def open_session_soon(self, opened: Callable[[Any], None], _refused: object) -> None:
+    def open_soon(self, opened: Callable[[Any], None], _refused: object, *, socket_path: str) -> None:
+        assert not socket_path
         opened(self)
 
     def recv(self, size: int) -> bytes:
@@ -48,6 +49,7 @@ class ReadyPool:
     """A pool, a lease and a link in one, for one channel."""
 
     lost = False
+    refuses_sockets = False
 
     def __init__(self, channel: BreakingChannel) -> None:
         self.transport = channel
