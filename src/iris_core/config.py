@@ -118,7 +118,7 @@ class LogConfig:
     Attributes:
         discovery_seconds: how often the cloud is asked which slices there are; one gcloud call each time.
         drain_seconds: how long `stop` may take to land what the engines still hold.
-        use_sudo: whether docker needs `sudo -n` on the hosts; it does for the users that gcloud creates.
+        use_sudo: whether docker needs `sudo -n` on the hosts, where the login user may not reach the engine's socket.
         container_label: containers with this docker label (`key` or `key=value`) are captured too, beside the controller's
             and the workers' own. None: no others.
         black_box_seconds: how long, before something is deleted, its logs, `docker inspect`, kernel messages and serial output

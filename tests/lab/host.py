@@ -40,6 +40,7 @@ UseDNS no
 StrictModes no
 MaxStartups 1000
 MaxSessions 1000
+AllowStreamLocalForwarding {sockets}
 SetEnv PATH=/usr/sbin:/usr/bin:/sbin:/bin
 Subsystem sftp internal-sftp
 """
@@ -58,6 +59,7 @@ class Host:
         cgroup: the parent of its containers' cgroups, beginning with `/`.
         engine_path: a directory with another Docker engine's programs (dockerd, containerd, its shim, runc). Empty: the machine's own.
         network: what gives it a network of its own with this address. None: it shares the network of whoever boots it.
+        forwards_sockets: whether its sshd connects clients to Unix sockets.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Host:
         cgroup: str,
         engine_path: str = "",
         network: Network | None = None,
+        forwards_sockets: bool = True,
     ) -> None:
         self.name = name
         self.address = address
@@ -90,7 +93,8 @@ class Host:
             if not copy.exists():
                 copy.write_bytes(Path("/etc", file).read_bytes())
                 copy.chmod(0o644 if file == "passwd" else 0o600)
-        config = _SSHD_CONFIG.format(address=address, port=port, disk=disk)
+        sockets = "yes" if forwards_sockets else "no"
+        config = _SSHD_CONFIG.format(address=address, port=port, disk=disk, sockets=sockets)
         (disk / "etc" / "sshd_config").write_text(config, encoding="utf-8")
 
     @property

@@ -59,7 +59,7 @@ class Plan:
         writers: names of `WRITERS`; the first is the host's main container, found by its name, the others by their label.
         weights: how likely each kind of fault is.
         live_restore: whether containers survive the engine.
-        use_sudo: whether iris runs docker with sudo.
+        use_sudo: whether iris reaches the engine through docker with sudo; sshd forbids the engine's socket then.
         longest_wait: between two faults, in seconds.
         engine: a directory with another engine's programs; empty: the machine's own.
     """
@@ -159,7 +159,13 @@ class _Lane:
         addresses = AddressPool(22)
         stack.callback(addresses.close)
         self._host = Host(
-            self._directory / "host", "faulty", addresses.take(), port=22, cgroup=self._cgroup, engine_path=plan.engine
+            self._directory / "host",
+            "faulty",
+            addresses.take(),
+            port=22,
+            cgroup=self._cgroup,
+            engine_path=plan.engine,
+            forwards_sockets=not plan.use_sudo,
         )
         stack.callback(self._host.kill)
         self._host.configure_engine({"live-restore": plan.live_restore, "userland-proxy": False})

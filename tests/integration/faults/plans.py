@@ -57,9 +57,14 @@ _LANES: Mapping[str, _Lane] = MappingProxyType(
             ("paced", "paced-1m", "progress", "crashing"), _ENGINE | _IRIS | {FaultKind.NET_RESET_MID_FRAME: 4}
         ),
         "engine-live-restore": _Lane(
-            ("paced", "bursts-1m", "strange-1m", "long"), _ENGINE | _IRIS | {FaultKind.SSHD_KILL: 4}, live_restore=True
+            ("paced", "bursts-1m", "strange-1m", "long"),
+            _ENGINE | _IRIS | {FaultKind.SSHD_KILL: 4},
+            live_restore=True,
+            use_sudo=True,
         ),
-        "disk": _Lane(("paced", "paced-1m", "strange", "progress"), _DISK | _IRIS | {FaultKind.NET_RESET: 4}),
+        "disk": _Lane(
+            ("paced", "paced-1m", "strange", "progress"), _DISK | _IRIS | {FaultKind.NET_RESET: 4}, use_sudo=True
+        ),
         "everything": _Lane(
             ("paced-1m", "bursts", "strange-1m", "progress", "crashing"),
             _NETWORK | _IRIS | _CONTAINER | _ENGINE | _DISK,

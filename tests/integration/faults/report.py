@@ -28,12 +28,22 @@ def faults_table(results: Sequence[LaneResult]) -> list[str]:
 
 def lanes_table(results: Iterable[LaneResult]) -> list[str]:
     """What each lane was."""
-    lines = _head(["lane", "seed", "Docker", "live-restore", "seconds", "containers"])
+    lines = _head(["lane", "seed", "Docker", "live-restore", "engine reached by", "seconds", "containers"])
     for result in results:
         plan = result.plan
         restore = "yes" if plan.live_restore else "no"
         lines.append(
-            _row([plan.name, plan.seed, result.engine_version, restore, round(result.seconds), ", ".join(plan.writers)])
+            _row(
+                [
+                    plan.name,
+                    plan.seed,
+                    result.engine_version,
+                    restore,
+                    "sudo docker" if plan.use_sudo else "its socket",
+                    round(result.seconds),
+                    ", ".join(plan.writers),
+                ]
+            )
         )
     return lines
 
