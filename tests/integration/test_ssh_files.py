@@ -12,6 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from paramiko.message import Message
+from paramiko.pkey import PKey
 
 from iris_adapters.fakes import FakeClock
 from iris_adapters.ssh.attempt import Attempt
@@ -19,6 +21,7 @@ from iris_adapters.ssh.dial import dial
 from iris_adapters.ssh.host_keys import HostKey, KnownHosts
 from iris_adapters.ssh.keys import KeyPair
 from iris_core.errors import ConfigError
+from tests.support.sshd import make_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +111,28 @@ class TestKeyPair:
 
         with pytest.raises(ConfigError, match="key cannot be read"):
             KeyPair(str(tmp_path / "key")).private_key()
+
+    @pytest.mark.parametrize("options", [("rsa",), ("rsa", "-m", "PEM"), ("ed25519",), ("ecdsa",)], ids=" ".join)
+    def test_a_key_is_read_as_paramiko_reads_it(self, tmp_path: Path, options: tuple[str, ...]) -> None:
+        """With a certificate beside it, of any kind and in any format; what is protected by a passphrase is left to ssh-agent."""
+        kind, *format_options = options
+        make_key(tmp_path / "authority")
+        for name, passphrase in (("plain", ""), ("protected", "secret"), ("certified", "")):
+            make_key(tmp_path / name, kind, passphrase, format_options)
+        sign = ["ssh-keygen", "-q", "-s", str(tmp_path / "authority"), "-I", "me", str(tmp_path / "certified.pub")]
+        subprocess.run(sign, check=True)
+
+        assert KeyPair(str(tmp_path / "protected")).private_key() is None
+        for name in ("plain", "certified"):
+            key = KeyPair(str(tmp_path / name)).private_key()
+            expected = PKey.from_path(tmp_path / name)
+            assert key is not None
+            assert type(key) is type(expected)
+            assert key == expected
+            assert key.public_blob == expected.public_blob
+            assert (key.public_blob is None) == (name == "plain")
+            public = PKey.from_type_string(expected.get_name(), expected.asbytes())
+            assert public.verify_ssh_sig(b"data", Message(key.sign_ssh_data(b"data").asbytes()))
 
     def test_gclouds_key_is_the_default(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """So that hosts which gcloud prepared let iris in."""

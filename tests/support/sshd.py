@@ -48,9 +48,10 @@ def find_sshd() -> str:
     return found
 
 
-def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> str:
-    """Make a key pair at `path` and return its public line."""
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", str(path)], check=True)
+def make_key(path: Path, kind: str = "ed25519", passphrase: str = "", options: Sequence[str] = ()) -> str:
+    """Make a key pair at `path` and return its public line; `options` are ssh-keygen's."""
+    argv = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", str(path), *options]
+    subprocess.run(argv, check=True)
     return path.with_name(f"{path.name}.pub").read_text().strip()
 
 

@@ -2,16 +2,24 @@ from __future__ import annotations
 
 import shlex
 import threading
+from base64 import decodebytes
 
 import pytest
 from fabric import Config
+from paramiko.hostkeys import HostKeys as ParamikoHostKeys
+from paramiko.pkey import PKey
 
 from iris_adapters.fakes import FakeClock
 from iris_adapters.ssh.attempt import Attempt
-from iris_adapters.ssh.connecting import HostConnection
+from iris_adapters.ssh.connecting import HostConnection, KnownKeys
 from iris_adapters.ssh.process import command_line
 from iris_adapters.ssh.watchdog import Watchdog
 from iris_adapters.ssh.workers import Workers
+
+HOST_KEYS = {
+    "ecdsa-sha2-nistp256": b"AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBCofdrfDytPCCx8XTrgfFIkMHOXn/CTJLs5tPyLfh0bXXvdNNEeAy1OhtGTk6X1jn4w6tl0E3yY/OvhNB7dh3TU=",  # noqa: E501 - a key is one word
+    "ssh-ed25519": b"AAAAC3NzaC1lZDI1NTE5AAAAIL4yelLaO7Z/AvGtuzAMmCVz6iyRYTJ5Zvd7dZkEEDZh",
+}
 
 
 def test_making_a_connection_leaves_the_shared_configuration_alone() -> None:
@@ -24,6 +32,23 @@ def test_making_a_connection_leaves_the_shared_configuration_alone() -> None:
     HostConnection("127.0.0.1", user="u", config=config, forward_agent=False, connect_timeout=1)
 
     assert config._config is merged
+
+
+def test_host_keys_are_looked_up_as_paramiko_does() -> None:
+    """By name and type, in the order in which they were added: the first type is the one that the host is asked for."""
+    keys = {kind: PKey.from_type_string(kind, decodebytes(data)) for kind, data in HOST_KEYS.items()}
+    ours, theirs = KnownKeys(), ParamikoHostKeys()
+    for known in (ours, theirs):
+        for kind, key in keys.items():
+            known.add("[127.0.0.2]:2222", kind, key)
+        known.add("other", "ssh-ed25519", keys["ssh-ed25519"])
+    for name in ("[127.0.0.2]:2222", "other"):
+        found, expected = ours.get(name), theirs.get(name)
+        assert expected is not None
+        assert found is not None
+        assert found.keys() == expected.keys()
+        assert [found.get(kind) for kind in (*keys, "ssh-dss")] == [expected.get(kind) for kind in (*keys, "ssh-dss")]
+    assert ours.get("127.0.0.2") is theirs.get("127.0.0.2") is None
 
 
 class TestAttempt:
