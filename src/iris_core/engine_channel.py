@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from iris_core import docker_logs
 from iris_core.container_state import ContainerState, names_of, started_again
-from iris_core.engine_api import FrameReader, HttpReply, Message, TtyReader
+from iris_core.engine_api import HttpReply, Message
 from iris_core.log_cursor import Anchor
+from iris_core.log_lines import Lines
 from iris_core.log_protocol import Close, Ended, Open, ReadTail, Received, Send, TailRead, Woken
+from iris_core.log_reply import LogReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -214,7 +216,7 @@ class EngineChannel:
         self,
         state: ContainerState,
         finder: Finder | None,
-        land: Callable[[list[bytes]], None],
+        land: Callable[[Lines], None],
         *,
         tail: int | None,
         follow_seconds: float | None = None,
@@ -236,9 +238,7 @@ class EngineChannel:
         follow = follow_seconds is not None
         self.actions.append(Send(docker_logs.logs_request(state.id, follow=follow, tail=tail)))
         outcome = Outcome(found=finder is None)
-        reply = HttpReply()
-        refusal = Message(reply)
-        reader = TtyReader() if state.tty else FrameReader()
+        reply = LogReply(tty=state.tty)
         while not reply.complete:
             data = yield from self._bytes(
                 REPLY_SECONDS if follow_seconds is None else follow_seconds, until_drain=follow
@@ -247,27 +247,23 @@ class EngineChannel:
                 if follow:
                     return outcome
                 raise LostError(f"the Docker engine fell silent for {REPLY_SECONDS:.0f} s in the middle of an answer")
-            pieces = reply.feed(data)
-            if reply.status != _OK:
-                refusal.add(pieces)
-                continue
-            lines = reader.feed(pieces)
-            outcome.served += len(lines)
-            if finder is not None and not outcome.found:
-                index = finder.find(lines)
+            lines = reply.feed(data)
+            outcome.served += lines.count
+            if finder is not None:
+                served = lines.apart()
+                index = finder.find(served)
                 if index is not None:
                     outcome.found = True
                     finder = None  # a follow may go on for months
-                    lines = lines[index:]
+                    lines = Lines.of(served[index:])
                 else:
                     if follow and tail is not docker_logs.ALL and outcome.served >= tail:
                         return outcome
                     continue
-            if lines:
+            if lines.count:
                 land(lines)
-                outcome.landed += len(lines)
-        if reply.status != _OK:
-            raise refusal.problem()
+                outcome.landed += lines.count
+        reply.check()
         outcome.complete = True
         return outcome
 

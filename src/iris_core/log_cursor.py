@@ -176,7 +176,7 @@ class Seeker:
 
 
 def timestamp_of(line: bytes) -> str:
-    """The engine's timestamp of a landed line."""
+    """The engine's timestamp of a landed line, or of the first of several."""
     return line[: line.index(b" ")].decode("ascii", "replace")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from iris_core.log_lines import Lines
+
 _MOST_HELD_BYTES: Final = 4 * 1024 * 1024  # held back at most; what is longer counts as unverified
 _ENTRY_BYTES: Final = 40  # by which an entry of a json-file log is longer than its landed line, escapes aside
 _ESCAPE_BYTES: Final = 5  # by which an escaped byte is longer at most
@@ -29,19 +31,22 @@ class Head:
         self._kept_bytes = kept_bytes
         self._file_bytes = 0  # of what was added, in the engine's log files, at most
         self._held_bytes = 0
-        self._lines: list[bytes] = []
+        self._held: list[bytes] = []
+        self._count = 0
 
-    def add(self, lines: list[bytes]) -> bool:
+    def add(self, lines: Lines) -> bool:
         """Hold lines back; returns `unverified`."""
-        data = b"".join(lines)
+        data = lines.data
         escaped = len(data) - len(data.translate(None, _PERHAPS_ESCAPED))
-        self._file_bytes += len(data) + _ENTRY_BYTES * len(lines) + _ESCAPE_BYTES * escaped
+        self._file_bytes += len(data) + _ENTRY_BYTES * lines.count + _ESCAPE_BYTES * escaped
         self._held_bytes += len(data)
-        self._lines += lines
+        self._held.append(data)
+        self._count += lines.count
         self.unverified = self._file_bytes >= self._kept_bytes or self._held_bytes > _MOST_HELD_BYTES
         return self.unverified
 
-    def take(self) -> list[bytes]:
+    def take(self) -> Lines:
         """The lines that were held back."""
-        lines, self._lines = self._lines, []
+        lines = Lines(b"".join(self._held), self._count)
+        self._held, self._count = [], 0
         return lines

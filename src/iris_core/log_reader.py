@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from iris_core.engine_api import payload_of
 from iris_core.errors import LogFileError
+from iris_core.log_lines import payload_of
 from iris_core.log_paths import events_path
 
 if TYPE_CHECKING:

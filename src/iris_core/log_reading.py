@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from iris_core.container_state import ContainerState
     from iris_core.engine_channel import EngineChannel
     from iris_core.log_cursor import Anchor, Finder
+    from iris_core.log_lines import Lines
     from iris_core.log_protocol import Event
 
 # Seconds.
@@ -160,13 +161,13 @@ class LogReading:
         return outcome.landed
 
     def _read_from_beginning(
-        self, state: ContainerState, finder: Finder | None, land: Callable[[list[bytes]], None]
+        self, state: ContainerState, finder: Finder | None, land: Callable[[Lines], None]
     ) -> Generator[None, Event, Outcome]:
         """Read the whole log, and remember it if it is landed up to its end."""
         seen = Beginning()
 
-        def remember(lines: list[bytes]) -> None:
-            seen.add(map(hash, lines))
+        def remember(lines: Lines) -> None:
+            seen.add(map(hash, lines.apart()))
             land(lines)
 
         remembering = None if finder is None else _Remembering(finder, seen)
@@ -210,8 +211,8 @@ class LogReading:
         known = frozenset(map(hash, tail.lines[-2 * _RING_LINES :]))
         del tail  # this may take minutes, and there may be a thousand
 
-        def ring(lines: list[bytes]) -> None:
-            if not known.issuperset(map(hash, lines)) or self._channel.now - before >= silence:
+        def ring(lines: Lines) -> None:
+            if not known.issuperset(map(hash, lines.apart())) or self._channel.now - before >= silence:
                 raise _RungError
 
         try:
@@ -236,31 +237,32 @@ class LogReading:
             return outcome.landed
         head = Head(state.kept_bytes)
         outcome = yield from self._channel.read(state, None, partial(self._land_head, head), tail=docker_logs.ALL)
-        if lines := head.take():
-            self._land(lines)
+        held = head.take()
+        if held.count:
+            self._land(held)
         return outcome.landed
 
-    def _land_head(self, head: Head, lines: list[bytes]) -> None:
+    def _land_head(self, head: Head, lines: Lines) -> None:
         if head.unverified:
             self._land(lines)
             return
         if head.add(lines):
             lines = head.take()
-            self._tell(LogEventKind.UNVERIFIED_HEAD, before=timestamp_of(lines[0]))
+            self._tell(LogEventKind.UNVERIFIED_HEAD, before=timestamp_of(lines.data))
             self._land(lines)
 
-    def _land_after_gap(self, after: str, progress: Outcome, lines: list[bytes]) -> None:
+    def _land_after_gap(self, after: str, progress: Outcome, lines: Lines) -> None:
         if not progress.landed:
             self._tell(
                 LogEventKind.GAP,
                 after=after,
-                before=timestamp_of(lines[0]),
+                before=timestamp_of(lines.data),
                 reason="the engine no longer holds the last landed line: its log was rotated or cut",
             )
-        progress.landed += len(lines)
+        progress.landed += lines.count
         self._land(lines)
 
-    def _land(self, lines: list[bytes]) -> None:
-        self._channel.actions.append(Land(b"".join(lines), len(lines)))
-        self.lines_landed += len(lines)
+    def _land(self, lines: Lines) -> None:
+        self._channel.actions.append(Land(lines.data, lines.count))
+        self.lines_landed += lines.count
         self.last_line_at = self._channel.now

@@ -1,4 +1,4 @@
-"""What reading one log entry costs: HTTP chunks with h11 and with `HttpReply`, then frames, then the search for the landed end.
+"""What reading one log entry costs: all of it as it is done, its parts one by one as it is done for what is unusual, and h11 beside it.
 
 A log as a Docker engine sends it, one HTTP chunk per entry, in reads of 32 KiB. Best of five, in µs per entry: `just bench-parts`.
 """
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import h11
 
-from iris_core.engine_api import FrameReader, HttpReply, payload_of
+from iris_core.engine_api import HttpReply
 from iris_core.log_cursor import Anchor, Seeker, Tail
+from iris_core.log_lines import Lines, payload_of
+from iris_core.log_reply import FrameReader, LogReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,7 @@ def chunk(number: int) -> bytes:
 
 
 ANSWER: Final = HEAD + b"".join(map(chunk, range(ENTRIES))) + b"0\r\n\r\n"
+SINGLY: Final = [HEAD, *map(chunk, range(ENTRIES)), b"0\r\n\r\n"]
 READS: Final = [ANSWER[at : at + READ_BYTES] for at in range(0, len(ANSWER), READ_BYTES)]
 
 
@@ -67,7 +70,8 @@ def best(work: Callable[[], object]) -> float:
 def main() -> None:
     """Measure and print."""
     pieces = with_ours()
-    lines = FrameReader().feed([piece for some in pieces for piece in some])
+    lines = [line for some in pieces for piece in some for line in FrameReader().read(piece)]
+    together = Lines.of(lines)
     if b"".join(piece for some in with_h11() for piece in some) != b"".join(piece for some in pieces for piece in some):
         raise SystemExit("h11 and HttpReply do not read the same")
     anchor = Anchor.at_end_of(Tail(tuple(lines), whole=True))
@@ -77,12 +81,23 @@ def main() -> None:
     def read_frames() -> None:
         reader = FrameReader()
         for some in pieces:
-            reader.feed(some)
+            for piece in some:
+                reader.read(piece)
+
+    def read_log(reads: list[bytes]) -> bytes:
+        reply = LogReply(tty=False)
+        return b"".join([reply.feed(read).data for read in reads])
+
+    if read_log(READS) != together.data or read_log(SINGLY) != together.data:
+        raise SystemExit("the usual lines are not read as all others")
 
     for name, work in (
+        ("bytes into landed lines, all steps", lambda: read_log(READS)),
+        ("the same, where each line comes by itself", lambda: read_log(SINGLY)),
         ("HTTP chunks with h11", with_h11),
         ("HTTP chunks with HttpReply", with_ours),
         ("frames into landed lines", read_frames),
+        ("lines apart", together.apart),
         ("search for the landed end", lambda: Seeker(anchor, whole=True).find(lines)),
         ("landed lines into plain text", lambda: [payload_of(line) for line in lines]),
     ):

@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iris_core.engine_api import (
-    FrameReader,
-    HttpReply,
-    Message,
-    TtyReader,
-    landed_line,
-    payload_of,
-)
+from iris_core.engine_api import HttpReply, Message
 from iris_core.errors import EngineError
-
-STAMP = b"2026-01-01T00:00:00.000000001Z"
-CHUNKED = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nTransfer-Encoding: chunked\r\n\r\n"
-LAST = b"0\r\n\r\n"
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-def frame(payload: bytes, stream: int = 1, stamp: bytes = STAMP) -> bytes:
-    entry = stamp + b" " + payload
-    return bytes((stream, 0, 0, 0)) + len(entry).to_bytes(4, "big") + entry
-
-
-def landed(payload: bytes, stream: bytes = b"stdout", stamp: bytes = STAMP) -> bytes:
-    full = payload.endswith(b"\n")
-    return b"%s %s %s %s" % (stamp, stream, b"F" if full else b"P", payload if full else payload + b"\n")
-
-
-def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
-    edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[a:b] for a, b in itertools.pairwise(edges)]
+from tests.unit.core.engine_bytes import CHUNKED, CUTS, LAST, chunk, pieces_of
 
 
 def read(answer: bytes, cuts: list[int] | None = None) -> tuple[HttpReply, bytes]:
@@ -48,38 +17,35 @@ def read(answer: bytes, cuts: list[int] | None = None) -> tuple[HttpReply, bytes
     return reply, body
 
 
-PAYLOADS = st.binary(max_size=60).map(lambda data: data.replace(b"\n", b"."))
-ENTRIES = st.lists(st.tuples(st.sampled_from([1, 2]), PAYLOADS, st.sampled_from([b"\n", b""])), max_size=8)
-CUTS = st.lists(st.integers(0, 10_000), max_size=12)
-
-
 class TestHttpReply:
-    @given(ENTRIES, CUTS, CUTS)
-    def test_a_log_reads_the_same_however_it_is_cut(
-        self, entries: list[tuple[int, bytes, bytes]], chunk_cuts: list[int], cuts: list[int]
+    @given(st.binary(max_size=300), CUTS, CUTS)
+    def test_a_body_in_chunks_reads_the_same_however_it_is_cut(
+        self, body: bytes, chunk_cuts: list[int], cuts: list[int]
     ) -> None:
-        """Frames cut into chunks anywhere, and chunks cut into reads anywhere, give the entries as lines, and the proof of the end."""
-        frames = b"".join(frame(payload + end, stream) for stream, payload, end in entries)
-        answer = CHUNKED + b"".join(map(chunk, pieces_of(frames, chunk_cuts) if frames else [])) + LAST
-        reply, reader, lines = HttpReply(), FrameReader(), list[bytes]()
-        for data in pieces_of(answer, cuts):
+        """A body cut into chunks anywhere, and those into reads anywhere, comes out chunk by chunk, with the proof of its end."""
+        chunks = pieces_of(body, chunk_cuts)
+        reply, pieces = HttpReply(), list[bytes]()
+        for data in pieces_of(CHUNKED + b"".join(map(chunk, chunks)) + LAST, cuts):
             assert not reply.complete
-            lines += reader.feed(reply.feed(data))
+            pieces += reply.feed(data)
         assert reply.complete
-        assert lines == [landed(payload + end, (b"stdout", b"stderr")[s - 1]) for s, payload, end in entries]
+        assert pieces == chunks
 
-    @given(ENTRIES, CUTS, st.integers(0, 10_000))
-    def test_an_answer_that_breaks_off_is_never_complete(
-        self, entries: list[tuple[int, bytes, bytes]], cuts: list[int], end: int
-    ) -> None:
-        """Only the last byte of the final chunk proves the end: what came before is a prefix of the lines, and no proof."""
-        answer = CHUNKED + b"".join(chunk(frame(payload + end, stream)) for stream, payload, end in entries) + LAST
-        reply, reader, lines = HttpReply(), FrameReader(), list[bytes]()
+    @given(st.lists(st.binary(min_size=1, max_size=50)), CUTS, st.integers(0, 10_000))
+    def test_an_answer_that_breaks_off_is_never_complete(self, chunks: list[bytes], cuts: list[int], end: int) -> None:
+        """Only the last byte of the final chunk proves the end: what came before are the first chunks, and no proof."""
+        answer = CHUNKED + b"".join(map(chunk, chunks)) + LAST
+        reply, pieces = HttpReply(), list[bytes]()
         for data in pieces_of(answer[: end % len(answer)], cuts):
-            lines += reader.feed(reply.feed(data))
+            pieces += reply.feed(data)
         assert not reply.complete
-        whole = [landed(payload + end, (b"stdout", b"stderr")[s - 1]) for s, payload, end in entries]
-        assert lines == whole[: len(lines)]
+        assert pieces == chunks[: len(pieces)]
+
+    @pytest.mark.parametrize("head", [b"3", b"03", b"3;a=b", b"3 ;a", b"3;"])
+    def test_a_chunk_may_be_told_in_other_ways(self, head: bytes) -> None:
+        """Extensions and zeros mean nothing."""
+        reply, got = read(CHUNKED + head + b"\r\nabc\r\n" + LAST)
+        assert (got, reply.complete) == (b"abc", True)
 
     @given(st.binary(max_size=300), CUTS)
     def test_a_body_with_a_length_ends_with_it(self, body: bytes, cuts: list[int]) -> None:
@@ -121,6 +87,10 @@ class TestHttpReply:
             b"x" * 70,
             b"3\r\nabcd\r\n",  # longer than its size
             b"-6\r\nabcdefgh\r\n",
+            b"+6\r\nabcdef\r\n",
+            b"0x6\r\nabcdef\r\n",
+            b"0_6\r\nabcdef\r\n",
+            b";6\r\nabcdef\r\n",
             b"-2\r\n\r\n",
             b"ffffffffffff\r\n",  # more than there can be
             b"\r\n\r\n",
@@ -154,10 +124,10 @@ class TestHttpReply:
     def test_noise_is_refused_or_waited_out(self, noise: bytes, cuts: list[int]) -> None:
         """No bytes whatever raise anything but `EngineError`, before or in a body."""
         for head in (b"", CHUNKED):
-            reply, reader = HttpReply(), FrameReader()
+            reply = HttpReply()
             try:
                 for data in pieces_of(head + noise, cuts):
-                    reader.feed(reply.feed(data))
+                    reply.feed(data)
             except EngineError:
                 continue
             assert not reply.complete or noise.startswith((b"0", b"HTTP"))
@@ -195,61 +165,3 @@ class TestMessage:
         message = Message(HttpReply())
         with pytest.raises(EngineError, match="larger"):
             message.add([b"x" * 1_000_000] * 100)
-
-
-class TestFrames:
-    @given(st.binary(max_size=200).map(lambda data: data.replace(b"\n", b".")), st.sampled_from([b"\n", b"\r\n", b""]))
-    def test_a_payload_survives_the_landed_line(self, payload: bytes, end: bytes) -> None:
-        """`payload_of` gives back what the container wrote, byte for byte."""
-        [line] = FrameReader().feed([frame(payload + end, 2)])
-        assert line.startswith(STAMP + b" stderr ")
-        assert line.count(b"\n") == 1
-        assert payload_of(line) == payload + end
-
-    @given(st.binary(max_size=60))
-    def test_an_entry_of_several_lines_is_landed_as_several(self, payload: bytes) -> None:
-        """A newline inside an entry would tear the landed file; split there, nothing of it is lost."""
-        for lines in (FrameReader().feed([frame(payload)]), TtyReader().feed([STAMP + b" " + payload])):
-            assert all(line.count(b"\n") == 1 and line.endswith(b"\n") for line in lines)
-            assert b"".join(map(payload_of, lines)) == payload
-
-    @pytest.mark.parametrize("stamp", [STAMP, b"2026-01-01T00:00:00.123456789+01:00", b"2026-01-01T00:00:00.1-09:30"])
-    def test_a_local_timestamp_is_one(self, stamp: bytes) -> None:
-        """Engines before 25.0 give the `local` driver's timestamps in the daemon's time zone (moby issue 46910)."""
-        assert FrameReader().feed([frame(b"x\n", 1, stamp)]) == [landed(b"x\n", b"stdout", stamp)]
-
-    @pytest.mark.parametrize("entry", [b"", b" ", b"no timestamp here\n", b"2026-01-01 x\n", b"hello\n", b"Z"])
-    def test_an_entry_without_a_timestamp_is_an_error(self, entry: bytes) -> None:
-        """It could not be landed so that it is found again."""
-        with pytest.raises(EngineError, match="without a timestamp"):
-            landed_line(b" stdout ", entry)
-
-    def test_the_engines_own_error_in_the_log_is_told(self) -> None:
-        """Stream 3 carries the daemon's error text."""
-        text = b"error from daemon in stream: unexpected EOF\n"
-        with pytest.raises(EngineError, match="broke off the log: error from daemon in stream: unexpected EOF"):
-            FrameReader().feed([bytes((3, 0, 0, 0)) + len(text).to_bytes(4, "big") + text])
-
-    @pytest.mark.parametrize(
-        "data",
-        [
-            bytes((0, 0, 0, 0)) + (1).to_bytes(4, "big") + b"x",
-            bytes((9, 0, 0, 0)) + (1).to_bytes(4, "big") + b"x",
-            b"2026-01-01T00:00:00Z hello\n",  # a terminal's log is not framed
-            b"\x01\0\0\0\xff\xff\xff\xff",
-        ],
-    )
-    def test_what_are_no_frames_is_told(self, data: bytes) -> None:
-        """Bytes that are not a log are neither landed nor waited for."""
-        with pytest.raises(EngineError, match="other than log frames"):
-            FrameReader().feed([data])
-
-    def test_a_terminals_chunks_are_its_entries(self) -> None:
-        """One chunk, one entry, all of stdout; the rest of a long line is an entry of its own."""
-        pieces = [STAMP + b" $ ls\r\n", STAMP + b" " + b"x" * 16384, STAMP + b" end\r\n"]
-        assert TtyReader().feed(pieces) == [landed(b"$ ls\r\n"), landed(b"x" * 16384), landed(b"end\r\n")]
-
-    def test_a_terminals_chunk_without_a_timestamp_is_an_error(self) -> None:
-        """Chunks that are not entries cannot be landed."""
-        with pytest.raises(EngineError, match="without a timestamp"):
-            TtyReader().feed([b"half of a line\r\n"])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_core.log_head import Head
+from iris_core.log_lines import NO_LINES, Lines
 
 STAMP = "2026-01-01T00:00:00.123456789Z"
 
@@ -27,33 +28,33 @@ def in_docker(payload: str) -> int:
 def test_a_short_log_is_whole() -> None:
     """Less than the engine would hold if it had rotated anything away."""
     head = Head(2_000_000)
-    head.add([landed("x" * 100)] * 1000)
+    head.add(Lines.of([landed("x" * 100)] * 1000))
     assert not head.unverified
-    assert len(head.take()) == 1000
-    assert head.take() == []
+    assert head.take() == Lines(landed("x" * 100) * 1000, 1000)
+    assert head.take() == NO_LINES
 
 
 def test_a_long_log_may_have_lost_its_beginning() -> None:
     """As much as the engine holds after it has rotated: nobody can know."""
     head = Head(2_000_000)
-    head.add([landed("x" * 100)] * 20_000)
+    head.add(Lines.of([landed("x" * 100)] * 20_000))
     assert head.unverified
-    assert len(head.take()) == 20_000
+    assert head.take().count == 20_000
 
 
 def test_nothing_is_verified_where_nothing_is_known() -> None:
     """The first line is enough to say so."""
     head = Head(0)
-    head.add([landed("x")])
+    head.add(Lines.of([landed("x")]))
     assert head.unverified
 
 
 def test_no_more_is_held_back_than_memory_has_room_for() -> None:
     """What is longer counts as unverified."""
     head = Head(10**9)
-    head.add([landed("x" * 16_000)] * 200)
+    head.add(Lines.of([landed("x" * 16_000)] * 200))
     assert not head.unverified
-    head.add([landed("x" * 16_000)] * 100)
+    head.add(Lines.of([landed("x" * 16_000)] * 100))
     assert head.unverified
 
 
@@ -61,5 +62,5 @@ def test_no_more_is_held_back_than_memory_has_room_for() -> None:
 def test_the_size_of_the_log_files_is_never_thought_too_small(payloads: list[str]) -> None:
     """Whatever has to be escaped: a log as long as it would be after a rotation is never called whole."""
     head = Head(sum(in_docker(payload) for payload in payloads))
-    head.add([landed(payload) for payload in payloads])
+    head.add(Lines.of([landed(payload) for payload in payloads]))
     assert head.unverified
