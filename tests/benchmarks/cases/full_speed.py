@@ -19,6 +19,7 @@ _FABRIC_LINES: Final = 20_000
 _NAMES: Final = {
     "curl": "`curl --unix-socket`, on the host itself",
     "iris-land": "iris",
+    "iris-land-command": "iris where sshd forbids the engine's socket, through `docker system dial-stdio`",
     "ssh": "`ssh host docker logs --timestamps > file`",
     "ssh-gcm": "the same, aes128-gcm",
     "asyncssh": "asyncssh, `docker logs --timestamps`",
@@ -27,9 +28,9 @@ _NAMES: Final = {
 _TEXT: Final = f"""\
 A container of a real Docker engine has written {_LINES:,} lines of about 80 bytes; its log is read through a real sshd and landed, in
 turns, the fastest of some rounds; curl reads the same API on the host and throws it away. All of it shares one machine: the engine,
-`docker system dial-stdio`, sshd and the reader, where curl alone has the machine for itself and the engine. Where the engine is given
-only {_FEW_CORES} of a core, it is the ceiling, as on a host of its own. Eight streams are eight containers of one engine, with an eighth of
-the lines each."""
+sshd and the reader (and the docker client of `docker logs`), where curl alone has the machine for itself and the engine. Where the engine
+is given only {_FEW_CORES} of a core, it is the ceiling, as on a host of its own. Eight streams are eight containers of one engine, with an
+eighth of the lines each."""
 
 
 def run(directory: Path) -> CaseResult:
@@ -37,7 +38,7 @@ def run(directory: Path) -> CaseResult:
     rows: list[list[str]] = []
     with EngineHost(directory) as host:
         host.write("one", lines=_LINES)
-        one = _measure(host, ["one"], _LINES, ("curl", "iris-land", "ssh", "asyncssh"), rounds=2)
+        one = _measure(host, ["one"], _LINES, ("curl", "iris-land", "ssh", "iris-land-command", "asyncssh"), rounds=2)
         rows += [_row(way, "all", 1, _LINES, figures) for way, figures in one.items()]
         host.remove("one")
         part = _LINES // 8
