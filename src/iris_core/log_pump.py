@@ -212,6 +212,7 @@ class LogPump:
             if slot.stalled_until is not None:
                 slot.inbox.put_back(events)
                 return
+        self._set_timer(slot)
 
     def _on_time(self, slot: CaptureSlot, now: float) -> None:
         if slot.give_up_at is not None and now >= slot.give_up_at:
@@ -225,6 +226,8 @@ class LogPump:
                         self._perform(slot, slot.machine.drain(now))
                     self._take_inbox(slot)
         elif slot.machine.wake_at is not None and now >= slot.machine.wake_at:
+            if slot.inbox.has_mail:
+                return  # the next step takes it and sets the timer: what is late is not silent
             self._perform(slot, slot.machine.receive(Woken(), now))
         self._set_timer(slot)
 

@@ -57,6 +57,11 @@ class ProcessInbox:
         with self._lock:
             self._paused = False
 
+    @property
+    def has_mail(self) -> bool:
+        """Whether `on_mail` was called for something that was not taken yet."""
+        return self._told
+
     def leave(self) -> None:
         """Take nothing now: what comes meanwhile waits here, and then on the host."""
         with self._lock:

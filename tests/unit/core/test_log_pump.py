@@ -60,6 +60,28 @@ def test_a_second_full_disk_is_told_though_the_first_was_not_recorded(rig: Captu
     assert rig.landed() == [entry.landed for entry in container.written]
 
 
+def test_what_has_come_is_taken_before_the_source_is_told_that_the_time_is_over(rig: CaptureRig) -> None:
+    """A pump that is late must not take a follow for silent whose bytes are here: to read anew would make it later still."""
+    container = rig.engine.create(NAME)
+    container.write(b"one\n")
+    rig.settle(3)  # the follow has begun
+    reads = len(rig.engine.requests)
+    rig.clock.advance(60)  # far over any silence that a first follow is allowed
+    arrive = rig.clock.monotonic
+
+    def monotonic() -> float:
+        """It comes when the inboxes have been looked at, and the timers have not."""
+        if not container.written[1:]:
+            container.write(b"two\n")
+        return arrive()
+
+    rig.clock.monotonic = monotonic  # type: ignore[method-assign]
+    rig.pump.step()
+    rig.pump.step()
+    assert rig.landed() == [entry.landed for entry in container.written]
+    assert len(rig.engine.requests) == reads
+
+
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_stop_while_a_new_life_cannot_be_recorded(tmp_path: Path, comes_back: bool) -> None:  # noqa: FBT001 - two cases
     """A disk that is full when a container is first seen, and a stop then: drained if there is room in time, else told."""
