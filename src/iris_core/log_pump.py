@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 _GATHER_SECONDS_EACH: Final = 5e-5
 _MOST_GATHER_SECONDS: Final = 0.05
 _LEAST_GATHER_SECONDS: Final = 0.001
+_ANSWER_GATHER_SECONDS: Final = (
+    0.01  # at most, for a while after something was asked of an engine: a line may wait for several answers
+)
+_ANSWER_SECONDS: Final = 0.05
 _STALL_SECONDS: Final = 1.0  # before a landed file that could not be written is tried again
 
 
@@ -128,6 +132,7 @@ class LogPump:
         self._ready: deque[CaptureSlot] = deque()
         self._timers: list[tuple[float, int, CaptureSlot]] = []
         self._timer_number = 0
+        self._answers_until = 0.0
 
     def add(self, name: str, host: Host, container: str, file: LandedFile, *, use_sudo: bool) -> CaptureSlot:
         """Begin to capture a container's log into a file, which the pump closes when it is done."""
@@ -170,7 +175,9 @@ class LogPump:
     @property
     def gather_seconds(self) -> float:
         """How long to let more come together before the next `step`; 0 for few sources. To wake up costs more than to land a line."""
-        seconds = min(_MOST_GATHER_SECONDS, len(self.slots) * _GATHER_SECONDS_EACH)
+        asked = self._clock.monotonic() < self._answers_until
+        most = _ANSWER_GATHER_SECONDS if asked else _MOST_GATHER_SECONDS
+        seconds = min(most, len(self.slots) * _GATHER_SECONDS_EACH)
         return seconds if seconds >= _LEAST_GATHER_SECONDS else 0.0
 
     def run_until_done(self) -> None:
@@ -266,6 +273,7 @@ class LogPump:
                 return slot.landing.act(action)
             case Send(data):
                 slot.inbox.write(data)
+                self._answers_until = self._clock.monotonic() + _ANSWER_SECONDS
             case Open(argv, socket_path):
                 slot.inbox.open(self._shell, slot.host, argv, socket_path)
             case Close():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.core.capture_rig import NAME, CaptureRig
+from tests.unit.core.capture_rig import HOST, NAME, CaptureRig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +80,21 @@ def test_what_has_come_is_taken_before_the_source_is_told_that_the_time_is_over(
     rig.pump.step()
     assert rig.landed() == [entry.landed for entry in container.written]
     assert len(rig.engine.requests) == reads
+
+
+def test_many_sources_let_lines_gather_but_hardly_answers(rig: CaptureRig) -> None:
+    """To wake up for each of a thousand lines a second is dear; where engines were just asked something, a line may wait for the answer."""
+    rig.engine.create(NAME)
+    rig.settle(3)
+    rig.pump.slots *= 1000
+    assert rig.pump.gather_seconds == 0.05
+    rig.shell.drop(HOST.name)
+    rig.pump.step()
+    rig.clock.advance(1)
+    rig.pump.step()  # connects, and asks
+    assert rig.pump.gather_seconds == 0.01
+    rig.clock.advance(1)
+    assert rig.pump.gather_seconds == 0.05
 
 
 @pytest.mark.parametrize("comes_back", [True, False])
