@@ -12,6 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from paramiko.message import Message
 from paramiko.pkey import PKey
 
@@ -133,6 +136,19 @@ class TestKeyPair:
             assert (key.public_blob is None) == (name == "plain")
             public = PKey.from_type_string(expected.get_name(), expected.asbytes())
             assert public.verify_ssh_sig(b"data", Message(key.sign_ssh_data(b"data").asbytes()))
+
+    def test_a_damaged_key_is_an_error_that_names_it(self, tmp_path: Path) -> None:
+        """Hosts would only refuse it, and what helps then would not help here."""
+        numbers = rsa.generate_private_key(65537, 2048).private_numbers()
+        damaged = rsa.RSAPrivateNumbers(
+            numbers.p, numbers.q, numbers.d ^ 2, numbers.dmp1, numbers.dmq1, numbers.iqmp, numbers.public_numbers
+        ).private_key(unsafe_skip_rsa_key_validation=True)
+        (tmp_path / "key").write_bytes(
+            damaged.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, serialization.NoEncryption())
+        )
+
+        with pytest.raises(ConfigError, match="key cannot be read"):
+            KeyPair(str(tmp_path / "key")).private_key()
 
     def test_gclouds_key_is_the_default(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """So that hosts which gcloud prepared let iris in."""

@@ -77,15 +77,24 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         yield server
 
 
+class LeapingClock(SystemClock):
+    """The system's clock, ahead by `leap` seconds."""
+
+    leap = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.leap
+
+
 @contextmanager
-def shell_to(sshd: Sshd, directory: Path) -> Iterator[FabricShell]:
+def shell_to(sshd: Sshd, directory: Path, clock: SystemClock | None = None) -> Iterator[FabricShell]:
     config = SshConfig(
         user=sshd.user,
         key_file=str(sshd.user_key),
         port=sshd.port,
         known_hosts_file=str(directory / "known_hosts"),
     )
-    shell = FabricShell(config, SystemClock(), lambda _host: [" ".join(sshd.host_key_line.split()[:2])])
+    shell = FabricShell(config, clock or SystemClock(), lambda _host: [" ".join(sshd.host_key_line.split()[:2])])
     try:
         yield shell
     finally:
@@ -184,6 +193,36 @@ def test_where_sshd_forbids_it_the_command_runs_and_it_is_asked_once_a_connectio
             assert recorder.stdout == b"%d" % number
 
     assert (tmp_path / "sshd.log").read_text().count("refused streamlocal") == 1
+
+
+def test_after_a_minute_the_socket_is_tried_again(sshd: Sshd, tmp_path: Path) -> None:
+    """It may only have been away for a moment, as an engine is that is started anew; and the command may not be allowed at all."""
+    clock = LeapingClock()
+    with shell_to(sshd, tmp_path, clock) as shell, tempfile.TemporaryDirectory(prefix="iris-") as directory:
+        path = Path(directory, "engine.sock")
+        other = Recorder()
+        shell.start(HOST, ("sleep", "60"), other)  # so that the connection stays
+
+        def answers() -> bytes:
+            recorder = Recorder()
+            process = shell.start(HOST, ("head", "-c", "5"), recorder, socket_path=str(path))
+            process.write(b"hello")
+            assert recorder.wait_until(lambda: recorder.received == 5)
+            process.close()
+            return recorder.stdout
+
+        assert answers() == b"hello"
+        with Server(str(path), Answering) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                assert answers() == b"hello"
+                clock.leap += 61
+                assert answers() == b"HELLO"
+            finally:
+                server.shutdown()
+                thread.join()
+        assert not other.ends
 
 
 def test_a_socket_is_lost_with_its_connection(sshd: Sshd, shell: FabricShell, path: str) -> None:

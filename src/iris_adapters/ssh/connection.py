@@ -32,6 +32,7 @@ _REST_SECONDS: Final = 5.0
 _JITTER_SECONDS: Final = 0.1  # a gateway that all go through drops logins that come all at once (sshd's MaxStartups)
 _IDLE_SECONDS: Final = 30.0  # an unused connection is kept so long: the next command saves a key exchange and a login
 _QUIET_SHARE: Final = 4  # a peer is asked for an answer after a quarter of the time that it may owe one
+_REFUSED_SECONDS: Final = 60.0  # after which a socket that could not be connected to is tried again
 _LOOK_SHARE: Final = (
     10  # and one that was heard of is not looked at again for a tenth of it: most of a thousand looks are spared
 )
@@ -64,21 +65,22 @@ class Link:
         leases: who uses it, or waits for it.
         is_open: whether it is made and not lost.
         lost: whether it was made and is gone.
-        refuses_sockets: whether a Unix socket of the host could not be connected to.
     """
 
-    def __init__(self, host: Host, attempt: Attempt, now: float) -> None:
+    def __init__(self, host: Host, attempt: Attempt, monotonic: Callable[[], float]) -> None:
+        now = monotonic()
         self.host = host
         self.attempt = attempt
         self.leases: set[Lease] = set()
         self.is_open = False
         self.lost = False
-        self.refuses_sockets = False
         self.idle_since = now
         self.heard_at = now
         self.asked_at: float | None = None
         self.look_at = now  # not before, while it is open and in use
         self.packets: IrisPacketizer | None = None  # once it is open
+        self._monotonic = monotonic
+        self._sockets_from = now
         self._transport: IrisTransport | None = None
         self._loss: RemoteShellError | None = None
         self._sinks: set[ChannelSink] = set()
@@ -110,6 +112,15 @@ class Link:
         """
         target = ("127.0.0.1", remote_port)
         return self.transport.open_channel("direct-tcpip", target, origin, timeout=self.attempt.seconds)
+
+    @property
+    def refuses_sockets(self) -> bool:
+        """Whether a Unix socket of the host could not be connected to, not long ago."""
+        return self._monotonic() < self._sockets_from
+
+    def refused_socket(self) -> None:
+        """Note that one could not be, and ask for none for now: sshd does not say whether the right or only the other end was missing."""
+        self._sockets_from = self._monotonic() + _REFUSED_SECONDS
 
     def add_sink(self, sink: ChannelSink) -> None:
         """Tell `sink` when the connection ends (at once, if it has)."""
@@ -195,13 +206,13 @@ class ConnectionPool:
             session: whether a session will be opened on it; a peer does not allow many on one connection.
         """
         with self._lock:
-            now = self._clock.monotonic()
             link = next(
                 (link for link in self._links.get(host, ()) if not session or link.sessions < _MOST_SESSIONS), None
             )
             is_new = link is None
             if link is None:
-                link = Link(host, Attempt(self._config.connect_timeout_seconds, self._clock.monotonic), now)
+                monotonic = self._clock.monotonic
+                link = Link(host, Attempt(self._config.connect_timeout_seconds, monotonic), monotonic)
                 if not self._closed.is_set():
                     self._links.setdefault(host, []).append(link)
             lease = Lease(link, self, ready, failed, session=session)

@@ -213,7 +213,7 @@ class SshProcess:
 
     def _no_socket(self, link: Link, _error: Exception) -> None:
         """Run the command instead: sshd may not forward, the login user may have no right to the socket, or nobody listens there."""
-        link.refuses_sockets = True
+        link.refused_socket()
         self._socket_path = ""
         if not self._is_over():
             self._ask_for_channel(link)

@@ -132,7 +132,7 @@ class FabricShell:
         return collector.result()
 
     def start(self, host: Host, argv: Sequence[str], listener: ProcessListener, *, socket_path: str = "") -> SshProcess:
-        """See `RemoteShell`. Where sshd does not let us connect to the socket, the command is run, for as long as the connection lasts."""
+        """See `RemoteShell`. Where sshd does not connect us to the socket, commands are run on that connection for a minute."""
         process = SshProcess(host, argv, listener, self._workers, over=self._forget, socket_path=socket_path)
         with self._lock:
             self._processes.add(process)
