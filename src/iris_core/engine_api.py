@@ -77,8 +77,12 @@ class HttpReply:
         Raises:
             EngineError: this is not the answer of an engine.
         """
-        if not self.chunked:
-            return self._next_unchunked()
+        if self.position == len(self.unread):
+            self.unread, self.position = b"", 0
+            return None
+        return self._next_chunk() if self.chunked else self._next_unchunked()
+
+    def _next_chunk(self) -> bytes | None:
         data, position = self.unread, self.position
         head_end = data.find(b"\r\n", position, position + _LONGEST_CHUNK_HEAD)
         if head_end < 0:
@@ -113,14 +117,14 @@ class HttpReply:
         self.unread = self.unread[self.position :]
         self.position = 0
 
-    def _next_unchunked(self) -> bytes | None:
+    def _next_unchunked(self) -> bytes:
         data, self.unread = self.unread, b""
         if self._left is not None:
             if len(data) > self._left:
                 raise EngineError("The Docker engine sent more bytes than it had announced")
             self._left -= len(data)
             self.complete = self._left == 0
-        return data or None  # without a length it goes on until the connection ends, which proves nothing
+        return data  # without a length it goes on until the connection ends, which proves nothing
 
     def _read_head(self, data: bytes) -> bytes:
         parser = self._h11

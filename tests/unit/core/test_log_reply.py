@@ -132,6 +132,7 @@ class TestUsualLines:
     @pytest.mark.parametrize(
         "odd",
         [
+            frame(b"part"),
             frame(b"a\nb\n"),
             frame(b"\n\n"),
             frame(b"x\n", 1, b"2026-01-01T00:00:00.1234567+01:00"),
@@ -143,9 +144,9 @@ class TestUsualLines:
             frame(b"x\n", 1, b"2026-01-010T00:00:00.12345678Z"),
         ],
     )
-    def test_an_odd_line_within_leaves_all_to_who_reads_anything(self, odd: bytes) -> None:
-        """Its stamp is not one in UTC with nanoseconds, or it is several lines."""
-        assert usual_lines(USUAL + chunk(odd) + USUAL, 0) == (None, 0)
+    def test_an_odd_line_is_left_to_who_reads_anything(self, odd: bytes) -> None:
+        """Its stamp is not one in UTC with nanoseconds, or it is several lines or none: what is before it is read."""
+        assert usual_lines(USUAL + chunk(odd) + USUAL, 0) == (Lines.of(USUAL_LANDED), len(USUAL))
 
     @pytest.mark.parametrize(
         "data",
@@ -158,6 +159,7 @@ class TestUsualLines:
             b"0" + chunk(frame(b"x\n")),
             b"2F" + chunk(frame(b"x" * 7 + b"\n"))[2:],
             chunk(frame(b"x\n")[:-1]),
+            chunk(frame(b"x\n"))[:-2] + LAST,
             LAST,
         ],
     )

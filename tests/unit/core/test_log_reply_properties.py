@@ -133,15 +133,27 @@ ONE_LINE = st.lists(WORDS | st.binary(max_size=20), max_size=4).map(lambda words
 LONG = st.sampled_from([10, 176, 177, 178, 216, 217, 233, 234, 235, 4056, 4057, 16_383, 16_384]).map(lambda n: b"y" * n)
 USUAL = st.builds(frame, (ONE_LINE | LONG).map(lambda text: text + b"\n"), st.sampled_from([1, 2]))
 STAMPS = st.sampled_from(
-    [STAMP, b"2026-01-01T00:00:00Z", b"2026-01-01T00:00:00.123456789+01:00", b"2026-01-01T00:00:00.1234567-09:30"]
+    [
+        STAMP,
+        b"2026-01-01T00:00:00Z",
+        b"2026-01-01T00:00:00.123456789+01:00",
+        b"2026-01-01T00:00:00.1234567-09:30",
+        b"2026-01-01T00Z 0:00.123456789Z",  # ends at the space
+    ]
 )
 ODD = st.builds(
-    frame, st.lists(WORDS | st.binary(max_size=20), max_size=4).map(b"".join), st.sampled_from([1, 2]), STAMPS
+    lambda words, end, stream, stamp: frame(b"".join(words) + end, stream, stamp),
+    st.lists(WORDS | st.binary(max_size=20), max_size=4),
+    st.sampled_from([b"\n", b""]),
+    st.sampled_from([1, 2]),
+    STAMPS,
 )
 WRONG = st.sampled_from(
     [
         frame(b"error\n", 3),
         frame(b"x\n", 1, b"no stamp"),
+        frame(b"x\n", 2, b"2026-01-01 T00:00:00.12345678Z"),
+        frame(b"x\n", 2, b"2026-01-01:00:00:00.123456789Z"),
         frame(b"x\n", 2, b"2026-01-01T00\n:00:00.12345678Z"),
         b"\xff" * 8,
     ]
@@ -186,6 +198,7 @@ def test_a_log_lands_as_by_the_book(log: bytes, end: bytes, cuts: list[int]) -> 
 GARBLINGS = st.lists(
     st.tuples(
         st.integers(0, 10_000),
+        st.integers(-2, 3),
         st.integers(0, 2),
         st.sampled_from([bytes([byte]) for byte in b"0123456789abcdef_ \r\n\0\1\2;xTZ+"] + [b"", b"\r\n", b"\n\r\n"]),
     ),
@@ -197,11 +210,12 @@ GARBLINGS = st.lists(
 @settings(max_examples=EXAMPLES)
 @given(LOGS, GARBLINGS, CUTS)
 def test_what_is_garbled_is_told_or_lands_as_by_the_book(
-    log: bytes, garblings: list[tuple[int, int, bytes]], cuts: list[int]
+    log: bytes, garblings: list[tuple[int, int, int, bytes]], cuts: list[int]
 ) -> None:
     """Bytes changed, lost or added: never is anything else landed in silence, nor an end proven that is not."""
-    for at, lost, put in garblings:
-        place = at % (len(log) + 1)
+    for at, shift, lost, put in garblings:
+        ends = [match.start() for match in re.finditer(b"\r\n", log)] if at % 2 else []  # where it matters most
+        place = max(0, ends[at % len(ends)] + shift) if ends else at % (len(log) + 1)
         log = log[:place] + put + log[place + lost :]
     for come, got in by_iris(CHUNKED + log + LAST, cuts):
         expected = by_the_book(come)
