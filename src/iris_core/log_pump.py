@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _GATHER_SECONDS_EACH: Final = 5e-5
 _MOST_GATHER_SECONDS: Final = 0.05
 _LEAST_GATHER_SECONDS: Final = 0.001
-# For a while after engines were asked something: a line of a log that may rotate waits for three answers. (1,000 of them, a line every 30 s,
-# in one hour: 0.05 s cost 10.4 % of a core and 324 ms at p99; 0.03 s 14.0 % and 113 ms; 0.01 s 18.2 % and 54 ms.)
+# For a while after engines were asked something: a line of a log that may rotate waits for three answers. (With 1,000 of them and a line
+# every 30 s each, 0.05 s cost 10.4 % of a core and 324 ms at p99, 0.03 s 14.0 % and 113 ms, 0.01 s 18.2 % and 54 ms.)
 _ANSWER_GATHER_SECONDS: Final = 0.03
 _ANSWER_SECONDS: Final = 0.05
 _STALL_SECONDS: Final = 1.0  # before a landed file that could not be written is tried again
