@@ -32,6 +32,7 @@ _KEY_EXCHANGE: Final = range(30, 42)  # the messages of the exchange's method (R
 _KIND_AT: Final = 1  # in a packet, after the length of its padding
 _DATA_HEAD: Final = struct.Struct(">II")
 _DATA_AT: Final = 10  # in one of channel data: after its kind, the channel's number and the data's length
+_LARGE_BYTES: Final = 4096  # of a piece: to copy it once more costs more than its way
 _NOBODY_ACCEPTS: Final = threading.Condition()
 
 
@@ -135,9 +136,11 @@ class AdoptedTransport:
             self._channel = self._transport._channels.get(number)  # noqa: SLF001 - docs/decisions/0005
             self._channel_number = number
         self._pieces.append(plain[_DATA_AT : _DATA_AT + length])
+        if length >= _LARGE_BYTES:
+            self._hand_over_data()
 
     def _hand_over_data(self) -> None:
-        """Tell a channel all that it has said in a row: what joins many small pieces here is spared at each step of their way."""
+        """Tell a channel all small pieces that it has said in a row: joined here, they are one at each step of their way."""
         if not self._pieces:
             return
         data = b"".join(self._pieces)
