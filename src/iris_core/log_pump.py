@@ -158,6 +158,7 @@ class LogPump:
         slot = CaptureSlot(host, machine, landing, self._mail, on_found)
         self.slots.append(slot)
         self._perform(slot, slot.machine.begin(self._clock.monotonic()))
+        self._set_timer(slot)
         return slot
 
     def drain(self, slots: Iterable[CaptureSlot], seconds: float) -> None:
@@ -218,7 +219,7 @@ class LogPump:
             self._perform(slot, slot.machine.receive(event, self._clock.monotonic()))
             if slot.stalled_until is not None:
                 slot.inbox.put_back(events)
-                return
+                break
         self._set_timer(slot)
 
     def _on_time(self, slot: CaptureSlot, now: float) -> None:
@@ -252,6 +253,7 @@ class LogPump:
             self.wake.set()
 
     def _perform(self, slot: CaptureSlot, actions: list[Action]) -> None:
+        """Do what a source wants done. Its timer is the caller's affair, once, after all that there was to perform."""
         slot.pending.extend(actions)
         while slot.pending and slot.stalled_until is None:
             try:
@@ -265,7 +267,6 @@ class LogPump:
                 slot.pending.extend(slot.machine.receive(answer, self._clock.monotonic()))
         if slot.machine.finished and not slot.pending:
             self._finish(slot)
-        self._set_timer(slot)
 
     def _act(self, slot: CaptureSlot, action: Action) -> Event | None:
         match action:

@@ -14,9 +14,8 @@ import pytest
 
 from iris_adapters.ssh import FabricShell
 from iris_adapters.system_clock import SystemClock
-from iris_core.config import SshConfig
 from iris_core.errors import ConnectionLostError
-from tests.contracts.remote_shell_cases import Recorder, a_host
+from tests.contracts.remote_shell_cases import Recorder, a_host, ssh_config
 from tests.support.sshd import Sshd
 
 if TYPE_CHECKING:
@@ -51,23 +50,28 @@ class Server(socketserver.ThreadingUnixStreamServer):
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """The path of a socket with such a server behind it."""
-    with tempfile.TemporaryDirectory(prefix="iris-") as directory:  # a socket's path must be short
-        path = Path(directory, "engine.sock")
-        with Server(str(path), Answering) as server:
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            try:
-                yield str(path)
-            finally:
-                server.shutdown()
-                thread.join()
+def served(path: str) -> Iterator[None]:
+    """While the context is open, such a server listens there."""
+    with Server(path, Answering) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def free_path() -> Iterator[str]:
+    """Where there is no socket yet; short, as a socket's path must be."""
+    with tempfile.TemporaryDirectory(prefix="iris-") as directory:
+        yield str(Path(directory, "engine.sock"))
 
 
 @pytest.fixture(scope="module")
 def path() -> Iterator[str]:
-    with served() as made:
+    with free_path() as made, served(made):
         yield made
 
 
@@ -88,13 +92,7 @@ class LeapingClock(SystemClock):
 
 @contextmanager
 def shell_to(sshd: Sshd, directory: Path, clock: SystemClock | None = None) -> Iterator[FabricShell]:
-    config = SshConfig(
-        user=sshd.user,
-        key_file=str(sshd.user_key),
-        port=sshd.port,
-        known_hosts_file=str(directory / "known_hosts"),
-    )
-    shell = FabricShell(config, clock or SystemClock(), lambda _host: [" ".join(sshd.host_key_line.split()[:2])])
+    shell = FabricShell(ssh_config(sshd, directory), clock or SystemClock(), lambda _host: [sshd.host_key_line])
     try:
         yield shell
     finally:
@@ -147,8 +145,7 @@ def test_a_paused_socket_is_held_back_and_nothing_is_lost(shell: FabricShell, pa
 
 def test_a_closed_process_closes_the_socket(shell: FabricShell) -> None:
     """Its other end sees that, and the connection serves the next one."""
-    with tempfile.TemporaryDirectory(prefix="iris-") as directory, socket.socket(socket.AF_UNIX) as listener:
-        own = str(Path(directory, "engine.sock"))
+    with free_path() as own, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(own)
         listener.listen()
         listener.settimeout(20)
@@ -198,30 +195,23 @@ def test_where_sshd_forbids_it_the_command_runs_and_it_is_asked_once_a_connectio
 def test_after_a_minute_the_socket_is_tried_again(sshd: Sshd, tmp_path: Path) -> None:
     """It may only have been away for a moment, as an engine is that is started anew; and the command may not be allowed at all."""
     clock = LeapingClock()
-    with shell_to(sshd, tmp_path, clock) as shell, tempfile.TemporaryDirectory(prefix="iris-") as directory:
-        path = Path(directory, "engine.sock")
+    with shell_to(sshd, tmp_path, clock) as shell, free_path() as path:
         other = Recorder()
         shell.start(HOST, ("sleep", "60"), other)  # so that the connection stays
 
         def answers() -> bytes:
             recorder = Recorder()
-            process = shell.start(HOST, ("head", "-c", "5"), recorder, socket_path=str(path))
+            process = shell.start(HOST, ("head", "-c", "5"), recorder, socket_path=path)
             process.write(b"hello")
             assert recorder.wait_until(lambda: recorder.received == 5)
             process.close()
             return recorder.stdout
 
         assert answers() == b"hello"
-        with Server(str(path), Answering) as server:
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            try:
-                assert answers() == b"hello"
-                clock.leap += 61
-                assert answers() == b"HELLO"
-            finally:
-                server.shutdown()
-                thread.join()
+        with served(path):
+            assert answers() == b"hello"
+            clock.leap += 61
+            assert answers() == b"HELLO"
         assert not other.ends
 
 
