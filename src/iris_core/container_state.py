@@ -33,6 +33,7 @@ class ContainerState:
         tty: whether it has a terminal: its log then has one stream and no frames.
         log_driver: the name of its log driver.
         can_rotate: whether its log may be rotated away while it is read.
+        json_file: the path on the host of the one file, of the driver json-file, that its log is in for ever; empty where there is no such.
         kept_bytes: how long the engine's log files of it are together at least, where something of it has been rotated away; 0 where that
             is not known. Only where `can_rotate`.
     """
@@ -47,6 +48,7 @@ class ContainerState:
     log_driver: str
     can_rotate: bool
     kept_bytes: int
+    json_file: str
 
     @property
     def was_started(self) -> bool:
@@ -78,6 +80,8 @@ class ContainerState:
                 raise EngineError(
                     "The Docker engine's answer to inspect lacks Id, State, Config or HostConfig.LogConfig"
                 )
+        # Without max-size a json-file log is one file for ever; every other driver rotates, or is not known not to.
+        can_rotate = driver != "json-file" or "max-size" in (options or {})
         return cls(
             id=container_id,
             running=status in {"running", "paused", "restarting"},
@@ -87,10 +91,18 @@ class ContainerState:
             oom_killed=oom_killed,
             tty=tty,
             log_driver=driver,
-            # Without max-size a json-file log is one file for ever; every other driver rotates, or is not known not to.
-            can_rotate=driver != "json-file" or "max-size" in (options or {}),
+            can_rotate=can_rotate,
             kept_bytes=_kept_bytes(driver, options or {}),
+            json_file="" if can_rotate else _json_file(container_id, value),
         )
+
+
+def _json_file(container_id: str, value: object) -> str:
+    """Where the engine says that the log is, if that can be: `/var/lib/docker/containers/ID/ID-json.log`, most often."""
+    match value:
+        case {"LogPath": str(path)} if path.startswith("/"):
+            return path if path.endswith(f"/containers/{container_id}/{container_id}-json.log") else ""
+    return ""
 
 
 def _kept_bytes(driver: str, options: Mapping[str, object]) -> int:

@@ -25,6 +25,21 @@ def engine_argv(*, use_sudo: bool) -> list[str]:
     return ["sudo", "-n", *docker] if use_sudo else docker
 
 
+def json_file_argv(path: str, *, skip_bytes: int, use_sudo: bool) -> list[str]:
+    """The command that prints what is in a container's json-file log at this moment, but for so many bytes of its beginning.
+
+    Only root may read the engine's files: it takes sudo where docker does.
+    """
+    tail = ["tail", "-c", f"+{skip_bytes + 1}", path]
+    return ["sudo", "-n", *tail] if use_sudo else tail
+
+
+def json_file_size_argv(path: str, *, use_sudo: bool) -> list[str]:
+    """The command that prints how many bytes such a log has."""
+    stat = ["stat", "-c", "%s", path]
+    return ["sudo", "-n", *stat] if use_sudo else stat
+
+
 def inspect_all_argv(*, use_sudo: bool) -> list[str]:
     """The command that prints what the engine knows of each container, running or not: a JSON list; nothing where there is none."""
     docker = "sudo -n docker" if use_sudo else "docker"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from iris_core import docker_logs
 from iris_core.container_state import ContainerState, names_of, started_again
 from iris_core.engine_api import HttpReply, Message
+from iris_core.errors import EngineError
 from iris_core.log_cursor import Anchor
-from iris_core.log_lines import Lines
+from iris_core.log_lines import NO_LINES, Lines
 from iris_core.log_protocol import Close, Ended, Open, ReadTail, Received, Send, TailRead, Woken
 from iris_core.log_reply import LogReply
 
@@ -31,6 +32,10 @@ _NOT_FOUND: Final = 404
 
 class LostError(Exception):
     """The channel is of no more use; the text says why."""
+
+
+class PlentyError(Exception):
+    """An answer brings so much, so fast, that another way to the log may be better. It was not read to its end."""
 
 
 @dataclass(slots=True)
@@ -116,6 +121,30 @@ class EngineChannel:
                 return
             if connected and isinstance(event, Ended):
                 raise LostError(self._why(event))
+
+    def run(self, argv: list[str], take: Callable[[bytes], None]) -> Generator[None, Event, None]:
+        """Run a command on the host in place of what is open, until it ends; `take` is handed what it prints.
+
+        Raises:
+            LostError: the host was lost, or the command fell silent.
+            EngineError: it failed.
+        """
+        self._stderr.clear()
+        self.actions.append(Open(tuple(argv), ""))
+        while True:
+            event = yield from self.event(REPLY_SECONDS)
+            match event:
+                case Received(data):
+                    take(data)
+                case Ended(status=0, reason=None):
+                    return
+                case Ended(status=int(status), reason=None):
+                    said = bytes(self._stderr).decode(errors="replace").strip()
+                    raise EngineError(f"{' '.join(argv)} ended with status {status}: {said}")
+                case Ended(reason=reason):
+                    raise LostError(reason or "the connection to the host was lost")
+                case _:
+                    raise LostError(f"{argv[0]} on the host fell silent for {REPLY_SECONDS:.0f} s")
 
     def inspect(self, container: str) -> Generator[None, Event, ContainerState | None]:
         """The state of a container, by name or id; None if there is none.
@@ -220,6 +249,7 @@ class EngineChannel:
         *,
         tail: int | None,
         follow_seconds: float | None = None,
+        plenty: Callable[[int, float], bool] | None = None,
     ) -> Generator[None, Event, Outcome]:
         """Read log entries and land those from the place on that is found (all, where none is looked for).
 
@@ -230,8 +260,10 @@ class EngineChannel:
             tail: how many of the last entries to ask for.
             follow_seconds: None: a read that ends. Else it goes on when all is read, until nothing comes for so long; it also ends, not
                 complete, when the place was not found among the last `tail` entries, and when the source is to finish.
+            plenty: says, of how many bytes have come at which time, whether to break off.
 
         Raises:
+            PlentyError: it said so; the channel is of no use then.
             LostError: the channel ended or fell silent before the answer was complete.
             EngineError: a refusal, or no log.
         """
@@ -259,10 +291,13 @@ class EngineChannel:
                 else:
                     if follow and tail is not docker_logs.ALL and outcome.served >= tail:
                         return outcome
-                    continue
+                    lines = NO_LINES
             if lines.count:
                 land(lines)
                 outcome.landed += lines.count
+            # What a follow begins with has landed, but for its end.
+            if plenty is not None and plenty(len(lines.data if follow else data), self.now) and not reply.complete:
+                raise PlentyError
         reply.check()
         outcome.complete = True
         return outcome

@@ -31,10 +31,12 @@ class Tail:
     Attributes:
         lines: its last lines, oldest first.
         whole: whether these are all that has landed of the container.
+        landed_bytes: how much has landed of it, in all.
     """
 
     lines: tuple[bytes, ...]
     whole: bool
+    landed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

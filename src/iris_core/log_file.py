@@ -132,7 +132,7 @@ class LandedFile:
             if begin > first:
                 data = data[data.find(b"\n") + 1 :]  # its first line is cut
             # Not splitlines(): it takes a carriage return for an end, too.
-            tail = Tail(tuple(line + b"\n" for line in data.split(b"\n")[:-1]), whole=begin == first)
+            tail = Tail(tuple(line + b"\n" for line in data.split(b"\n")[:-1]), begin == first, self.size - first)
             if tail_suffices(tail) or least == _MOST_TAIL_BYTES:
                 return tail
 

@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from iris_core import docker_logs
-from iris_core.engine_channel import Outcome
+from iris_core.engine_channel import Outcome, PlentyError
+from iris_core.json_file_reading import JsonFileReading
 from iris_core.log_cursor import Beginning, BeginningSeeker, Seeker, timestamp_of
 from iris_core.log_events import LogEventKind
 from iris_core.log_head import Head
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from iris_core.container_state import ContainerState
     from iris_core.engine_channel import EngineChannel
+    from iris_core.json_file_reading import Pace
     from iris_core.log_cursor import Anchor, Finder
     from iris_core.log_lines import Lines
     from iris_core.log_protocol import Event
@@ -30,6 +32,7 @@ _SHORT_FOLLOW: Final = 0.25  # the least time from one follow to the next
 _RING_LINES: Final = 32  # of the log's end, asked for so that what came since the last SNAPSHOT rings, too
 _TAILS: Final = (64, 512, 4096, 32_768, 262_144, 2_097_152)  # of the log's end, before all of it is asked for
 _FIRST_TAIL: Final = 1  # index in _TAILS, but for a SNAPSHOT after one that has found little
+_MANY_LINES: Final = 32_768  # asked for: fewer are read soon, whatever their length
 _LITTLE: Final = 16  # lines: with the context of 32 they fit into the shortest tail
 
 
@@ -64,6 +67,7 @@ class LogReading:
     Args:
         channel: to the engine.
         tell: tells of holes.
+        use_sudo: whether docker needs sudo on the host.
 
     Attributes:
         lines_landed: since it began.
@@ -71,11 +75,13 @@ class LogReading:
         last_line_at: when, in seconds of the channel's clock.
     """
 
-    def __init__(self, channel: EngineChannel, tell: Tell) -> None:
+    def __init__(self, channel: EngineChannel, tell: Tell, *, use_sudo: bool) -> None:
         self.lines_landed = 0
         self.last_line_at = 0.0
         self._channel = channel
         self._tell = tell
+        self._json_file = JsonFileReading(channel, self._land, use_sudo=use_sudo)
+        self._pace: Pace | None = None  # of a read that may be left for the file
         self._silence = _FIRST_SILENCE
         self.landed_little = False
         self._follow_tail = _FIRST_TAIL
@@ -87,27 +93,38 @@ class LogReading:
         """The log is another one from now on, or another start's."""
         self._follow_tail = _FIRST_TAIL
         self._beginning = None
+        self._json_file.begin_life()
 
     def snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
         """Land all that the engine holds after the last landed entry; returns how many lines."""
-        landed = yield from self._snapshot(state)
+        before = self.lines_landed
+        self._pace = self._json_file.pace(state)
+        try:
+            yield from self._snapshot(state)
+        except PlentyError:
+            yield from self._json_file.catch_up(state)
+            self._pace = None  # the engine has the last word
+            yield from self._snapshot(state)
+        landed = self.lines_landed - before
         self.landed_little = landed < _LITTLE
         if landed:
             self._silence = _FIRST_SILENCE
         return landed
 
-    def _snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
+    def _snapshot(self, state: ContainerState) -> Generator[None, Event, None]:
         known, self._beginning = self._beginning, None
         anchor = yield from self._channel.anchor()
         if anchor is None:
-            return (yield from self._first_snapshot(state))
+            yield from self._first_snapshot(state)
+            return
+        if not anchor.certain:
+            self._pace = None  # the file has no other way to find it
         if anchor.certain:
             seeker, outcome = yield from self._read_tails(state, anchor, known)
         else:
             seeker, outcome = yield from self._read_whole(state, anchor, known)
-        if outcome.found:
-            return outcome.landed
-        return (yield from self._land_after_rotation(state, anchor, seeker.overlap))
+        if not outcome.found:
+            yield from self._land_after_rotation(state, anchor, seeker.overlap)
 
     def _read_tails(
         self, state: ContainerState, anchor: Anchor, known: Beginning | None
@@ -115,7 +132,7 @@ class LogReading:
         """Look for the anchor among more and more of the last entries; land what follows it."""
         for tail in _TAILS[0 if self.landed_little else _FIRST_TAIL :]:
             seeker = Seeker(anchor, whole=False)
-            outcome = yield from self._channel.read(state, seeker, self._land, tail=tail)
+            outcome = yield from self._read(state, seeker, self._land, tail=tail)
             if outcome.found:
                 return seeker, outcome
             if outcome.served < tail:
@@ -140,7 +157,7 @@ class LogReading:
 
     def _land_after_rotation(
         self, state: ContainerState, anchor: Anchor, overlap: Beginning
-    ) -> Generator[None, Event, int]:
+    ) -> Generator[None, Event, None]:
         """Tell a gap, for the anchor is nowhere, and land what there is.
 
         But if the log begins with some lines that may be landed ones or others that look the same, nobody can know: they are taken for
@@ -154,11 +171,10 @@ class LogReading:
                 overlap=overlap.count,
                 reason="the engine's log was rotated, and begins with lines that are or look like the last landed ones",
             )
-            outcome = yield from self._read_from_beginning(state, BeginningSeeker(overlap), self._land)
+            yield from self._read_from_beginning(state, BeginningSeeker(overlap), self._land)
         else:
             land = partial(self._land_after_gap, anchor.timestamp, Outcome())
-            outcome = yield from self._read_from_beginning(state, None, land)
-        return outcome.landed
+            yield from self._read_from_beginning(state, None, land)
 
     def _read_from_beginning(
         self, state: ContainerState, finder: Finder | None, land: Callable[[Lines], None]
@@ -171,9 +187,22 @@ class LogReading:
             land(lines)
 
         remembering = None if finder is None else _Remembering(finder, seen)
-        outcome = yield from self._channel.read(state, remembering, remember, tail=docker_logs.ALL)
+        outcome = yield from self._read(state, remembering, remember, tail=docker_logs.ALL)
         self._beginning = seen if outcome.found else None
         return outcome
+
+    def _read(
+        self,
+        state: ContainerState,
+        finder: Finder | None,
+        land: Callable[[Lines], None],
+        *,
+        tail: int | None,
+        follow_seconds: float | None = None,
+    ) -> Generator[None, Event, Outcome]:
+        many = follow_seconds is not None or tail is docker_logs.ALL or tail >= _MANY_LINES
+        plenty = self._pace.is_plenty if self._pace and many else None
+        return self._channel.read(state, finder, land, tail=tail, follow_seconds=follow_seconds, plenty=plenty)
 
     def follow(self, state: ContainerState) -> Generator[None, Event, None]:
         """Land what comes, until the follow ends, falls silent, or proves to have begun too late."""
@@ -183,9 +212,14 @@ class LogReading:
         anchor = yield from self._channel.anchor()
         tail = _TAILS[self._follow_tail] if anchor and anchor.certain else docker_logs.ALL
         finder = Seeker(anchor, whole=tail is docker_logs.ALL) if anchor else None
-        read = self._channel.read(state, finder, self._land, tail=tail, follow_seconds=silence)
+        self._pace = self._json_file.pace(state) if anchor is None or anchor.certain else None
+        read = self._read(state, finder, self._land, tail=tail, follow_seconds=silence)
         del anchor, finder  # a follow may go on for months, and is done with them soon
-        outcome = yield from read
+        try:
+            outcome = yield from read
+        except PlentyError:
+            yield from self._json_file.catch_up(state)
+            return
         if outcome.complete:
             if self._channel.now - before < _SHORT_FOLLOW:
                 yield from self._channel.sleep(_SHORT_FOLLOW, connected=True)
@@ -231,16 +265,15 @@ class LogReading:
         self._silence = min(_MOST_SILENCE, silence * 2)
         return silence
 
-    def _first_snapshot(self, state: ContainerState) -> Generator[None, Event, int]:
+    def _first_snapshot(self, state: ContainerState) -> Generator[None, Event, None]:
         if not state.can_rotate:
-            outcome = yield from self._channel.read(state, None, self._land, tail=docker_logs.ALL)
-            return outcome.landed
+            yield from self._read(state, None, self._land, tail=docker_logs.ALL)
+            return
         head = Head(state.kept_bytes)
-        outcome = yield from self._channel.read(state, None, partial(self._land_head, head), tail=docker_logs.ALL)
+        yield from self._read(state, None, partial(self._land_head, head), tail=docker_logs.ALL)
         held = head.take()
         if held.count:
             self._land(held)
-        return outcome.landed
 
     def _land_head(self, head: Head, lines: Lines) -> None:
         if head.unverified:

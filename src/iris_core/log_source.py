@@ -16,6 +16,7 @@ The loop, where SNAPSHOT is a read that ends, and is complete only with the proo
     its log may rotate: SNAPSHOT again soon (a follow loses lines when the log rotates under it); when that has found nothing for some
       seconds, follow until something comes, and leave that for a SNAPSHOT
     else: follow from the last landed entry; SNAPSHOT again when the follow ends or falls silent
+    a log in one file for ever, with much to be read: take that from the file (`json_file_reading`), then SNAPSHOT
     anything breaks: tell, wait, begin again
 """
 
@@ -72,7 +73,7 @@ class LogSource:
         self._channel = EngineChannel(docker_logs.engine_argv(use_sudo=use_sudo))
         self._container_id = life.container_id if life else ""
         self._started_at = life.started_at if life else ""
-        self._reading = LogReading(self._channel, self._tell)
+        self._reading = LogReading(self._channel, self._tell, use_sudo=use_sudo)
         self._backoff = Backoff(jitter)
         self._told: set[LogEventKind] = set()  # what was told of the present state of affairs, so that it is told once
         self._log_complete = life is not None and life.complete  # it does not run, and all of its log has landed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -82,16 +83,32 @@ class FakeContainer:
     def write(self, payload: bytes, *, stream: str = "stdout", timestamp: str | None = None) -> LogEntry:
         """Write one entry: a line with its newline, or a part of one. The default timestamps are all different."""
         number = len(self.written) + 1
+        milliseconds, seconds, minutes, hours = number % 1000, number // 1000, number // 60_000, number // 3_600_000
         entry = LogEntry(
             stream,
-            timestamp
-            or f"2026-01-01T{number // 3_600_000 % 24:02d}:{number // 60_000 % 60:02d}:{number // 1000 % 60:02d}.{number % 1000:03d}Z",
-            payload,
+            timestamp or f"2026-01-01T{hours % 24:02d}:{minutes % 60:02d}:{seconds % 60:02d}.{milliseconds:03d}000000Z",
+            payload.decode(errors="replace").encode(),  # as the driver json-file does
         )
         self.written.append(entry)
         for follower in list(self._followers):
             follower(entry)
         return entry
+
+    @property
+    def json_file_path(self) -> str:
+        """Where the engine keeps its log."""
+        return f"/var/lib/docker/containers/{self.id}/{self.id}-json.log"
+
+    @property
+    def json_file(self) -> bytes:
+        """What is in that file."""
+        lines = []
+        for entry in self.held:
+            seconds, _, fraction = entry.timestamp.removesuffix("Z").partition(".")
+            time = f"{seconds}.{fraction}".rstrip("0").removesuffix(".") if fraction else seconds
+            value = {"log": entry.payload.decode(), "stream": entry.stream, "time": f"{time}Z"}
+            lines.append(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
+        return "".join(lines).encode()
 
     def rotate(self, keep: int, *, followers_miss: int = 0) -> None:
         """Rotate away all but the last `keep` entries. A real follow loses lines then: so many of the next ones are missed."""
@@ -139,6 +156,7 @@ class FakeContainer:
         return {
             "Id": self.id,
             "Name": f"/{self.name}",
+            "LogPath": self.json_file_path,
             "State": {
                 "Status": "running" if self.running else "exited",
                 "Running": self.running,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from iris_adapters.fakes.remote_process import FakeProcess
 
 _STREAM_NUMBERS = {"stdout": 1, "stderr": 2}
+_TORN_ENTRY = b'{"log":"being written\\n","stream":"stdout","time":"2026-01-01T00:00:00.5Z"}'
 _NEW_YEAR = 1_767_225_600 * 1_000_000_000  # 2026, in nanoseconds
 
 
@@ -38,8 +39,11 @@ class FakeDockerEngine:
         refusal_status: the HTTP status of that.
         refuse_lists: what it says instead of listing containers, if anything.
         refuse_events: what it says instead of telling of changes, if anything.
+        refuse_files: what the host says instead of giving a log's file, if anything.
+        torn_bytes: how much of one more entry such a file ends with, which is being written.
         forgets: whether it has forgotten the events of the past.
         requests: the target of every request.
+        read_files: from which byte on a log's file was read, each time.
     """
 
     def __init__(self) -> None:
@@ -53,9 +57,12 @@ class FakeDockerEngine:
         self.refuse_logs: str | None = None
         self.refuse_lists: str | None = None
         self.refuse_events: str | None = None
+        self.refuse_files: str | None = None
+        self.torn_bytes = 0
         self.forgets = False
         self.refusal_status = 501
         self.requests: list[str] = []
+        self.read_files: list[int] = []
         self._containers: dict[str, FakeContainer] = {}
         self._removed: dict[str, FakeContainer] = {}
         self._watchers: list[tuple[str, Callable[[bytes], None]]] = []
@@ -64,6 +71,10 @@ class FakeDockerEngine:
     def script(self, host: str | None = None) -> StartScript:
         """What to give a `FakeShell` so that the engine answers on this host (None: on every one)."""
         return StartScript(handler=self.serve, argv=("docker", "system", "dial-stdio"), host=host)
+
+    def file_scripts(self, host: str | None = None) -> list[StartScript]:
+        """What to give it, too, so that the files of the logs can be read there."""
+        return [StartScript(handler=self.serve_file, argv=(command, "-c"), host=host) for command in ("tail", "stat")]
 
     def create(
         self, name: str, *, tty: bool = False, can_rotate: bool = False, labels: dict[str, str] | None = None
@@ -118,6 +129,25 @@ class FakeDockerEngine:
             return
         _Connection(self, process)
 
+    def serve_file(self, process: FakeProcess) -> None:
+        """Play `tail -c +N PATH` and `stat -c %s PATH`."""
+        *_, command, _, part, path = process.argv
+        container = next((one for one in self._containers.values() if one.json_file_path == path), None)
+        refusal = self.refuse_files or (None if container else f"cannot open '{path}': No such file or directory")
+        if container is None or refusal is not None:
+            process.emit_stderr(f"{command}: {refusal}\n".encode())
+            process.exit(1)
+        elif command == "stat":
+            process.emit_stdout(b"%d\n" % len(container.json_file))
+            process.exit(0)
+        else:
+            begin = int(part) - 1
+            self.read_files.append(begin)
+            output = _Output(self, process)
+            output.send((container.json_file + _TORN_ENTRY[: self.torn_bytes])[begin:])
+            if process.running and not output.broken:
+                process.exit(0)
+
     def answer(self, target: str) -> tuple[int, object, FakeContainer | None, dict[str, str]]:
         """Status, JSON body, and (for a log) the container and the query, of a request."""
         self.requests.append(target)
@@ -146,14 +176,44 @@ class FakeDockerEngine:
         return self._containers.get(name) or next((one for one in self._containers.values() if one.name == name), None)
 
 
+class _Output:
+    """What a process prints, in pieces, up to a break.
+
+    Attributes:
+        broken: whether that has come.
+    """
+
+    def __init__(self, engine: FakeDockerEngine, process: FakeProcess) -> None:
+        self._engine = engine
+        self._process = process
+        self._left = engine.break_after_bytes
+        self.broken = False
+
+    def send(self, data: bytes) -> None:
+        size = self._engine.piece_bytes or len(data)
+        for at in range(0, len(data), size):
+            piece = data[at : at + size]
+            if self._left is not None:
+                piece, self._left = piece[: self._left], self._left - len(piece)
+            if self.broken or not self._process.running:
+                return
+            self._process.emit_stdout(piece)
+            if self._left is not None and self._left <= 0:
+                self.broken = True
+                if self._engine.break_status is None:
+                    self._process.fail()
+                else:
+                    self._process.exit(self._engine.break_status)
+                return
+
+
 class _Connection:
     """One channel to the engine: one request at a time."""
 
     def __init__(self, engine: FakeDockerEngine, process: FakeProcess) -> None:
         self._engine = engine
         self._process = process
-        self._left = engine.break_after_bytes
-        self._broken = False
+        self._output = _Output(engine, process)
         self._input = b""
         self._end_follow: Callable[[], None] | None = None
         process.when_written(self._on_input)
@@ -179,48 +239,35 @@ class _Connection:
     def _remember(self, target: str) -> None:
         """Tell of the starts and of the removal of a container, and go on, as the engine does, without an end."""
         [container_id] = json.loads(parse_qs(urlsplit(target).query)["filters"][0])["container"]
-        self._send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._output.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         for event in self._engine.remembered(container_id):
-            self._send(b"%x\r\n%s\r\n" % (len(event), event))
+            self._output.send(b"%x\r\n%s\r\n" % (len(event), event))
 
     def _watch(self, target: str) -> None:
         label = json.loads(parse_qs(urlsplit(target).query)["filters"][0])["label"][0]
-        self._send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        self._end_follow = self._engine.watch(label, lambda event: self._send(b"%x\r\n%s\r\n" % (len(event), event)))
+        self._output.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._end_follow = self._engine.watch(
+            label, lambda event: self._output.send(b"%x\r\n%s\r\n" % (len(event), event))
+        )
 
     def _respond(self, status: int, body: object, container: FakeContainer | None, query: dict[str, str]) -> None:
         head = f"HTTP/1.1 {status} X\r\nApi-Version: 1.41\r\n"
         if container is None:
             data = json.dumps(body).encode()
-            self._send(f"{head}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data)
+            self._output.send(
+                f"{head}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
+            )
             return
         held = container.held
         entries = held if query["tail"] == "all" else held[len(held) - min(len(held), int(query["tail"])) :]
-        self._send(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + _chunks(container, entries))
+        self._output.send(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + _chunks(container, entries))
         if query["follow"] == "1" and container.running:
             self._end_follow = container.follow(lambda entry: self._on_entry(container, entry))
         else:
-            self._send(b"0\r\n\r\n")
+            self._output.send(b"0\r\n\r\n")
 
     def _on_entry(self, container: FakeContainer, entry: LogEntry | None) -> None:
-        self._send(b"0\r\n\r\n" if entry is None else _chunks(container, [entry]))
-
-    def _send(self, data: bytes) -> None:
-        size = self._engine.piece_bytes or len(data)
-        for at in range(0, len(data), size):
-            piece = data[at : at + size]
-            if self._left is not None:
-                piece, self._left = piece[: self._left], self._left - len(piece)
-            if self._broken or not self._process.running:
-                return
-            self._process.emit_stdout(piece)
-            if self._left is not None and self._left <= 0:
-                self._broken = True
-                if self._engine.break_status is None:
-                    self._process.fail()
-                else:
-                    self._process.exit(self._engine.break_status)
-                return
+        self._output.send(b"0\r\n\r\n" if entry is None else _chunks(container, [entry]))
 
 
 def _chunks(container: FakeContainer, entries: Iterable[LogEntry]) -> bytes:

@@ -47,7 +47,7 @@ class CaptureRig:
 
     def __init__(self, directory: Path) -> None:
         self.engine = FakeDockerEngine()
-        self.shell = FakeShell(starts=[self.engine.script()])
+        self.shell = FakeShell(starts=[self.engine.script(), *self.engine.file_scripts()])
         self.clock = FakeClock()
         self.path = directory / "controller-logs.txt"
         self.events: list[LogEvent] = []

@@ -8,10 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from iris_core import json_file_reading
 from iris_core.log_cursor import CONTEXT_LINES
 from tests.unit.core.capture_rig import HOST, NAME, CaptureRig
 
@@ -33,6 +35,7 @@ class History(RuleBasedStateMachine):
     """What can happen to any log; `ends` says what must be true at the end."""
 
     can_rotate = False
+    by_file = False  # whether a few bytes are so many that the log's file is read
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +44,12 @@ class History(RuleBasedStateMachine):
         self.lives: list[FakeContainer] = []
         self.written = 0
         self.unfinished: dict[tuple[str, str], str] = {}
+        self.patch = pytest.MonkeyPatch()
+        if self.by_file:
+            for name, value in {"_PLENTY": 400, "_STILL_PLENTY": 200, "_OVERLAP": 5000}.items():
+                self.patch.setattr(json_file_reading, f"{name}_BYTES", value)
+            self.patch.setattr(json_file_reading, "_ENDS", (500, 6000))
+            self.patch.setattr(json_file_reading, "_REFUSED_SECONDS", 0.0)
 
     @initialize()
     def starts(self) -> None:
@@ -159,6 +168,7 @@ class History(RuleBasedStateMachine):
                 assert self.rig.kinds()[-1] == "drained"
                 self.ends()
         finally:
+            self.patch.undo()
             if self.lives:
                 self.rig.file.close()
             shutil.rmtree(self.directory)
@@ -183,7 +193,25 @@ class NastyLines(History):
         if self.is_there and self.container.running:
             for _ in range(count):
                 for stream in streams:
-                    self.container.write(payload, stream=stream, timestamp=f"2026-01-01T00:00:0{second}.5Z")
+                    self.container.write(payload, stream=stream, timestamp=f"2026-01-01T00:00:0{second}.500000000Z")
+
+
+class ByFile(History):
+    """What is read of the log's file is landed once, too, whatever goes wrong with it."""
+
+    by_file = True
+
+    @rule(complaint=st.sampled_from([None, "Permission denied"]))
+    def host_gives_files_or_not(self, complaint: str | None) -> None:
+        self.rig.engine.refuse_files = complaint
+
+    @rule(torn=st.integers(0, 60))
+    def the_engine_is_writing(self, torn: int) -> None:
+        self.rig.engine.torn_bytes = torn
+
+
+class NastyByFile(ByFile, NastyLines):
+    """The same with lines that need not be unique."""
 
 
 class Rotating(History):
@@ -235,6 +263,8 @@ class Rotating(History):
 TestHistory = History.TestCase
 TestNastyLines = NastyLines.TestCase
 TestRotating = Rotating.TestCase
-for _case in (TestHistory, TestNastyLines, TestRotating):
+TestByFile = ByFile.TestCase
+TestNastyByFile = NastyByFile.TestCase
+for _case in (TestHistory, TestNastyLines, TestRotating, TestByFile, TestNastyByFile):
     _case.settings = SETTINGS
 del _case  # else it is collected as a test once more

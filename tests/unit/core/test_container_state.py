@@ -53,6 +53,7 @@ class TestContainerState:
             log_driver="json-file",
             can_rotate=False,
             kept_bytes=0,
+            json_file="",
         )
 
     @pytest.mark.parametrize(
@@ -70,6 +71,25 @@ class TestContainerState:
     def test_what_may_still_write_runs(self, status: str, running: bool) -> None:  # noqa: FBT001 - a table
         """All of Docker's states: a paused or restarting container is not at its end."""
         assert ContainerState.from_json(inspected(State__Status=status)).running is running
+
+    @pytest.mark.parametrize(
+        ("path", "options", "read"),
+        [
+            ("/var/lib/docker/containers/{id}/{id}-json.log", None, True),
+            ("/var/lib/docker/100000.100000/containers/{id}/{id}-json.log", {"labels": "a"}, True),
+            ("/var/lib/docker/containers/{id}/{id}-json.log", {"max-size": "10m"}, False),
+            ("var/lib/docker/containers/{id}/{id}-json.log", None, False),
+            ("/etc/shadow", None, False),
+            ("/var/lib/docker/containers/{id}/local-logs/container.log", None, False),
+            ("", None, False),
+            (None, None, False),
+        ],
+    )
+    def test_only_a_logs_one_file_is_read(self, path: str | None, options: dict[str, str] | None, read: bool) -> None:  # noqa: FBT001 - a table
+        """One that may be rotated is not, nor anything that is not where an engine has its logs."""
+        where = None if path is None else path.format(id="f" * 64)
+        state = ContainerState.from_json(inspected(LogPath=where, HostConfig__LogConfig__Config=options))
+        assert state.json_file == (where if read else "")
 
     @pytest.mark.parametrize(
         ("driver", "options", "can_rotate"),

@@ -25,6 +25,26 @@ def test_sudo_is_asked_for_without_a_password() -> None:
     assert docker_logs.engine_argv(use_sudo=True) == ["sudo", "-n", "docker", "system", "dial-stdio"]
 
 
+def test_a_logs_file_is_read_as_docker_is_run() -> None:
+    """From a byte on (tail counts them from 1), with sudo where docker needs it."""
+    assert docker_logs.json_file_argv("/x-json.log", skip_bytes=0, use_sudo=False) == [
+        "tail",
+        "-c",
+        "+1",
+        "/x-json.log",
+    ]
+    assert docker_logs.json_file_argv("/x-json.log", skip_bytes=7, use_sudo=True)[:5] == [
+        "sudo",
+        "-n",
+        "tail",
+        "-c",
+        "+8",
+    ]
+    assert docker_logs.json_file_size_argv("/x-json.log", use_sudo=True) == [
+        *("sudo", "-n", "stat", "-c", "%s", "/x-json.log"),
+    ]
+
+
 @pytest.mark.parametrize("tail", [1, 256, docker_logs.ALL])
 def test_following_and_one_shot_differ_in_the_follow_flag_only(tail: int | None) -> None:
     """The specification's check: what follows a log and what collects it are the same request but for one flag."""
