@@ -282,6 +282,27 @@ MUTATIONS: Final = (
         "host.address == other.address",
     ),
     one(
+        "a log's file has the last word instead of the engine",
+        "test_capture_by_file.py",
+        "log_reading.py",
+        "            self._pace = None  # the engine has the last word\n            yield from self._snapshot(state)\n",
+        "",
+    ),
+    one(
+        "the first entry of a log's file counts although its beginning is cut off",
+        "test_json_file_log.py",
+        "json_file_log.py",
+        "self._in_cut_entry = not from_start",
+        "self._in_cut_entry = False",
+    ),
+    one(
+        "the place in a log's file is believed",
+        "test_capture_by_file.py",
+        "json_file_reading.py",
+        "state, Seeker(anchor, whole=False), place - _OVERLAP_BYTES",
+        "state, None, place",
+    ),
+    one(
         "the backoff grows for ever",
         "test_backoff.py",
         "backoff.py",

@@ -38,17 +38,19 @@ class Pace:
     """Whether answers bring much, fast.
 
     Args:
-        now: seconds of the clock.
+        since: seconds of the clock; what comes before does not count.
     """
 
     __slots__ = ("_bytes", "_since")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, since: float) -> None:
         self._bytes = 0
-        self._since = now
+        self._since = since
 
     def is_plenty(self, count: int, now: float) -> bool:
         """Be told how many bytes have come now."""
+        if now < self._since:
+            return False
         self._bytes += count
         if self._bytes < _PLENTY_BYTES:
             return False
@@ -82,8 +84,7 @@ class JsonFileReading:
 
     def pace(self, state: ContainerState) -> Pace | None:
         """What tells that the file had better be read; None: it cannot be."""
-        now = self._channel.now
-        return Pace(now) if state.json_file and now >= self._refused_until else None
+        return Pace(max(self._channel.now, self._refused_until)) if state.json_file else None
 
     def catch_up(self, state: ContainerState) -> Generator[None, Event, None]:
         """Land what is in the file after the last landed entry, again and again while that is much. The channel is a new one then.

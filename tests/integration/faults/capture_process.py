@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from iris_adapters.ssh import FabricShell
 from iris_adapters.system_clock import SystemClock
+from iris_core import json_file_reading
 from iris_core.config import ClusterConfig, LogConfig, SshConfig
 from iris_core.log_streaming import open_log_streaming
 from iris_core.model import ControllerVm, Host, HostRole, VmPhase
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
 
     from iris_core.config import WorkerGroupConfig
     from iris_core.model import QueuedSlice, Resource, Slice
+    from iris_core.ports.remote_shell import ProcessListener, RemoteProcess
 
 MAIN_CONTAINER = "main"
 LABEL = "iris.managed=true"
 HOST_NAME = "faulty"
+FILE_READ = "a log's own file is read"  # logged each time
 _PR_SET_PDEATHSIG = 1
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,7 @@ class Settings:
         dead_peer_seconds: how long the host may owe an answer.
         drain_seconds: how long draining may take.
         use_sudo: whether docker is run with sudo.
+        plenty_bytes: how many bytes are so many that they are read of the log's own file; None: as many as ever.
     """
 
     output_dir: str
@@ -58,10 +64,22 @@ class Settings:
     dead_peer_seconds: float
     drain_seconds: float
     use_sudo: bool
+    plenty_bytes: int | None = None
 
     def as_argument(self) -> str:
         """For the command line."""
         return json.dumps(asdict(self))
+
+
+class _TellingShell(FabricShell):
+    """Tells of every file of a log that it begins to read."""
+
+    def start(
+        self, host: Host, argv: Sequence[str], listener: ProcessListener, *, socket_path: str = ""
+    ) -> RemoteProcess:
+        if "tail" in argv:
+            _logger.info(FILE_READ)
+        return super().start(host, argv, listener, socket_path=socket_path)
 
 
 class OneHost:
@@ -118,7 +136,10 @@ def main() -> None:
     # Taken by sigwait alone: a handler runs only once the main thread wakes, and a thread that is about to wait may miss it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     clock = SystemClock()
-    shell = FabricShell(
+    if settings.plenty_bytes is not None:  # not for users to choose
+        json_file_reading._PLENTY_BYTES = settings.plenty_bytes
+        json_file_reading._STILL_PLENTY_BYTES = settings.plenty_bytes // 2
+    shell = _TellingShell(
         SshConfig(
             user="root",
             key_file=settings.key_file,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.integration.faults.capture_process import HOST_NAME, LABEL, MAIN_CONTAINER, Settings
+from tests.integration.faults.capture_process import FILE_READ, HOST_NAME, LABEL, MAIN_CONTAINER, Settings
 from tests.integration.faults.checker import Verdict, check
 from tests.integration.faults.schedule import Fault, FaultKind, make_schedule
 from tests.integration.faults.truth import read_true_log
@@ -61,6 +61,7 @@ class Plan:
         live_restore: whether containers survive the engine.
         use_sudo: whether iris reaches the engine through docker with sudo; sshd forbids the engine's socket then.
         longest_wait: between two faults, in seconds.
+        plenty_bytes: see `Settings`; where given, files must be read.
         engine: a directory with another engine's programs; empty: the machine's own.
     """
 
@@ -72,6 +73,7 @@ class Plan:
     live_restore: bool = False
     use_sudo: bool = False
     longest_wait: float = 1.0
+    plenty_bytes: int | None = None
     engine: str = ""
 
 
@@ -85,6 +87,7 @@ class LaneResult:
         after_progress: how many faults met a capture that had landed something since the one before.
         verdicts: by writer.
         events: told, by kind.
+        file_reads: how often a log's own file was read.
         seconds: it took.
         problems: why the lane failed; empty: it did not.
         engine_version: Docker's.
@@ -96,6 +99,7 @@ class LaneResult:
     after_progress: int = 0
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
+    file_reads: int = 0
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
     engine_version: str = ""
@@ -131,6 +135,7 @@ class _Lane:
         self._result = result
         self._ids: dict[str, list[str]] = {name: [] for name in self._containers()}
         self._capture: subprocess.Popen[bytes] | None = None
+        self._log = directory / "capture.log"
         self._history: list[str] = []
         self._began = time.monotonic()
         self._landed_before = 0
@@ -221,9 +226,10 @@ class _Lane:
             dead_peer_seconds=_DEAD_PEER_SECONDS,
             drain_seconds=drain_seconds,
             use_sudo=self._plan.use_sudo,
+            plenty_bytes=self._plan.plenty_bytes,
         )
         command = [sys.executable, "-m", "tests.integration.faults.capture_process", settings.as_argument()]
-        with (self._directory / "capture.log").open("ab") as log:
+        with self._log.open("ab") as log:
             self._capture = subprocess.Popen(
                 ["nsenter", f"--target={self._disk.pid}", "--mount", f"--wd={_REPOSITORY}", "--", *command],
                 stdin=subprocess.DEVNULL,
@@ -446,6 +452,9 @@ class _Lane:
         return [json.loads(line) for line in lines if line.endswith("}")]
 
     def _judge(self) -> None:
+        self._result.file_reads = self._log.read_bytes().count(FILE_READ.encode())
+        if self._plan.plenty_bytes is not None and not self._result.file_reads:
+            self._result.problems.append("no log's own file was read")
         for name, writer in self._containers().items():
             records = self._records(name)
             self._result.events.update(record["event"] for record in records)
@@ -463,7 +472,7 @@ class _Lane:
         kept = Path(tempfile.mkdtemp(prefix=f"iris-faults-failed-{self._plan.name}-"))
         (kept / "history").write_text("\n".join([*self._history, *self._result.problems, repr(self._ids)]) + "\n")
         (kept / "plan").write_text(repr(dataclasses.asdict(self._plan)) + "\n")
-        for source in (self._directory / "capture.log", self._directory / "host" / "engine.log"):
+        for source in (self._log, self._directory / "host" / "engine.log"):
             if source.exists():
                 shutil.copy(source, kept)
         if hasattr(self, "_landed") and self._landed.exists():

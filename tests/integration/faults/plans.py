@@ -41,6 +41,7 @@ class _Lane:
     weights: Mapping[FaultKind, int]
     live_restore: bool = False
     use_sudo: bool = False
+    plenty_bytes: int | None = None
 
 
 _LANES: Mapping[str, _Lane] = MappingProxyType(
@@ -48,6 +49,18 @@ _LANES: Mapping[str, _Lane] = MappingProxyType(
         "network": _Lane(("paced", "progress", "strange", "long"), _NETWORK | _IRIS, use_sudo=True),
         "rotation": _Lane(
             ("paced-1m", "bursts-1m", "bursts-10m", "long-10m", "progress-1m", "endless-1m"), _NETWORK | _IRIS
+        ),
+        "files": _Lane(
+            ("torrent", "paced", "bursts", "progress", "strange", "long"),
+            _NETWORK | _IRIS | {FaultKind.CONTAINER_RECREATE: 2, FaultKind.ENGINE_KILL: 2},
+            plenty_bytes=20_000,
+        ),
+        "files-lives": _Lane(
+            ("paced", "crashing", "torrent", "strange"),
+            _CONTAINER | _ENGINE | _DISK | _IRIS | {FaultKind.NET_RESET_MID_FRAME: 4},
+            live_restore=True,
+            use_sudo=True,
+            plenty_bytes=4000,
         ),
         "lives": _Lane(
             ("paced", "paced-1m", "crashing", "crashing-1m", "strange", "bursts-1m"),
@@ -99,5 +112,6 @@ def plan(lane: str, *, seed: int, faults: int, longest_wait: float = 1.0, engine
         live_restore=one.live_restore,
         use_sudo=one.use_sudo,
         longest_wait=longest_wait,
+        plenty_bytes=one.plenty_bytes,
         engine=engine,
     )

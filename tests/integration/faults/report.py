@@ -28,7 +28,9 @@ def faults_table(results: Sequence[LaneResult]) -> list[str]:
 
 def lanes_table(results: Iterable[LaneResult]) -> list[str]:
     """What each lane was."""
-    lines = _head(["lane", "seed", "Docker", "live-restore", "engine reached by", "seconds", "containers"])
+    lines = _head(
+        ["lane", "seed", "Docker", "live-restore", "engine reached by", "log files read", "seconds", "containers"]
+    )
     for result in results:
         plan = result.plan
         restore = "yes" if plan.live_restore else "no"
@@ -40,6 +42,7 @@ def lanes_table(results: Iterable[LaneResult]) -> list[str]:
                     result.engine_version,
                     restore,
                     "sudo docker" if plan.use_sudo else "its socket",
+                    f"{result.file_reads:,} times",
                     round(result.seconds),
                     ", ".join(plan.writers),
                 ]

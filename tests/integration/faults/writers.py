@@ -42,6 +42,14 @@ while :; do
     sleep 3
 done
 """
+_TORRENT = r"""
+n=1000000 pad=$(printf '%0600d' 0)
+while :; do
+    awk -v n=$n -v pad="$pad" 'BEGIN { for (i = n; i < n + 1000; i++) printf "%d \"%s\"\\\t<%d>\n", i, pad, i }'
+    n=$((n + 1000))
+    usleep 300000
+done
+"""
 _PROGRESS = r"""
 n=0 bar=$(printf '%01000d' 0 | tr 0 '#')
 while :; do
@@ -122,6 +130,7 @@ WRITERS: Mapping[str, Writer] = MappingProxyType(
         "bursts-1m": Writer(_BURSTS, _SMALL),
         "bursts-10m": Writer(_WIDE_BURSTS, _LARGE),
         "bursts": Writer(_BURSTS),
+        "torrent": Writer(_TORRENT),
         "progress": Writer(_PROGRESS),
         "progress-1m": Writer(_PROGRESS, _SMALL),
         "endless-1m": Writer(_ENDLESS, _SMALL),
