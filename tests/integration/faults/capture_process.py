@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from iris_adapters.ssh import FabricShell
 from iris_adapters.system_clock import SystemClock
 from iris_core import json_file_reading
@@ -26,9 +28,10 @@ from iris_core.model import ControllerVm, Host, HostRole, VmPhase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from iris_adapters.ssh.process import SshProcess
     from iris_core.config import WorkerGroupConfig
     from iris_core.model import QueuedSlice, Resource, Slice
-    from iris_core.ports.remote_shell import ProcessListener, RemoteProcess
+    from iris_core.ports.remote_shell import ProcessListener
 
 MAIN_CONTAINER = "main"
 LABEL = "iris.managed=true"
@@ -74,9 +77,7 @@ class Settings:
 class _TellingShell(FabricShell):
     """Tells of every file of a log that it begins to read."""
 
-    def start(
-        self, host: Host, argv: Sequence[str], listener: ProcessListener, *, socket_path: str = ""
-    ) -> RemoteProcess:
+    def start(self, host: Host, argv: Sequence[str], listener: ProcessListener, *, socket_path: str = "") -> SshProcess:
         if "tail" in argv:
             _logger.info(FILE_READ)
         return super().start(host, argv, listener, socket_path=socket_path)
@@ -137,8 +138,9 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     clock = SystemClock()
     if settings.plenty_bytes is not None:  # not for users to choose
-        json_file_reading._PLENTY_BYTES = settings.plenty_bytes
-        json_file_reading._STILL_PLENTY_BYTES = settings.plenty_bytes // 2
+        patch = pytest.MonkeyPatch()
+        patch.setattr(json_file_reading, "_PLENTY_BYTES", settings.plenty_bytes)
+        patch.setattr(json_file_reading, "_STILL_PLENTY_BYTES", settings.plenty_bytes // 2)
     shell = _TellingShell(
         SshConfig(
             user="root",
