@@ -7,7 +7,8 @@ h11 takes several microseconds for a chunk, which would be most of a core (`just
 from __future__ import annotations
 
 import json
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import h11
 
@@ -20,6 +21,7 @@ _REQUEST: Final = h11.Request(
     method="GET", target="/", headers=[("Host", "docker")]
 )  # made once: to check it takes 100 µs
 _REQUEST_END: Final = h11.EndOfMessage()
+_HEAD_END: Final = b"\r\n\r\n"
 
 
 class HttpReply:
@@ -41,9 +43,7 @@ class HttpReply:
         self.complete = False
         self.unread = b""
         self.position = 0
-        self._h11: h11.Connection | None = h11.Connection(h11.CLIENT)
-        self._h11.send(_REQUEST)
-        self._h11.send(_REQUEST_END)
+        self._h11: h11.Connection | None = None  # made only for a head that does not come whole: it takes 6 KB
         self._left: int | None = None  # of a body with a length
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -127,26 +127,32 @@ class HttpReply:
         return data  # without a length it goes on until the connection ends, which proves nothing
 
     def _read_head(self, data: bytes) -> bytes:
-        parser = self._h11
-        if parser is None:
-            return data
-        try:
-            parser.receive_data(data)
-            while isinstance(event := parser.next_event(), h11.InformationalResponse):
-                pass  # `100 Continue` and the like are not the answer
-        except h11.RemoteProtocolError as error:
-            raise EngineError(f"What answers is not a Docker engine: {error}; it sent {bytes(data[:80])!r}") from error
-        if not isinstance(event, h11.Response):
+        if self._h11 is None:
+            end = data.find(_HEAD_END) + len(_HEAD_END)
+            head = _read_whole_head(data[:end]) if end >= len(_HEAD_END) else None
+            if head is not None:
+                self._take_head(head)
+                return data[end:]
+            self._h11 = _parser()
+        event = _next_answer(self._h11, data)
+        if event is None:
             return b""
-        headers = {bytes(name): bytes(value) for name, value in event.headers}
-        self.status = event.status_code
-        self.chunked = headers.get(b"transfer-encoding", b"").lower() == b"chunked"
-        if not self.chunked and b"content-length" in headers:
-            self._left = int(headers[b"content-length"])
-            self.complete = self._left == 0
-        self._h11 = None  # 6 KB, for as long as a follow goes on
-        rest, _ = parser.trailing_data
+        self._take_head(_head_of(event))
+        rest, _ = self._h11.trailing_data
+        self._h11 = None
         return rest
+
+    def _take_head(self, head: _Head) -> None:
+        self.status, self.chunked, self._left = head
+        self.complete = self._left == 0
+
+
+class _Head(NamedTuple):
+    """What matters of the head of an answer: its status, whether its body comes in chunks, and else how many bytes it announces."""
+
+    status: int
+    chunked: bool
+    length: int | None
 
 
 class Message:
@@ -195,6 +201,40 @@ class Message:
         except (ValueError, KeyError, TypeError, RecursionError):
             text = bytes(self._body[:200]).decode(errors="replace").strip()
         return EngineError(f"The Docker engine answered {self.reply.status}: {text}", status=self.reply.status)
+
+
+@lru_cache(
+    maxsize=64
+)  # many hosts answer alike within a second, which is what their `Date` says: 1,000 that open need few
+def _read_whole_head(head: bytes) -> _Head | None:
+    """Read a head that came whole; None: it is not the only one (`100 Continue`), or ended before (h11 takes bare newlines, too)."""
+    parser = _parser()
+    event = _next_answer(parser, head)
+    return None if event is None or parser.trailing_data[0] else _head_of(event)
+
+
+def _parser() -> h11.Connection:
+    parser = h11.Connection(h11.CLIENT)
+    parser.send(_REQUEST)
+    parser.send(_REQUEST_END)
+    return parser
+
+
+def _next_answer(parser: h11.Connection, data: bytes) -> h11.Response | None:
+    try:
+        parser.receive_data(data)
+        while isinstance(event := parser.next_event(), h11.InformationalResponse):
+            pass  # `100 Continue` and the like are not the answer
+    except h11.RemoteProtocolError as error:
+        raise EngineError(f"What answers is not a Docker engine: {error}; it sent {bytes(data[:80])!r}") from error
+    return event if isinstance(event, h11.Response) else None
+
+
+def _head_of(answer: h11.Response) -> _Head:
+    headers = {bytes(name): bytes(value) for name, value in answer.headers}
+    chunked = headers.get(b"transfer-encoding", b"").lower() == b"chunked"
+    length = None if chunked or b"content-length" not in headers else int(headers[b"content-length"])
+    return _Head(answer.status_code, chunked, length)
 
 
 def _without_extensions(head: bytes) -> bytes:

@@ -53,6 +53,22 @@ class TestHttpReply:
         reply, got = read(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body) + body, cuts)
         assert (reply.status, got, reply.complete) == (404, body, True)
 
+    @pytest.mark.parametrize("cuts", [[], [20], [40]])
+    def test_a_head_with_bare_newlines_leaves_the_body_whole(self, cuts: list[int]) -> None:
+        """Where the head ends, and not where its usual end is met in the body."""
+        reply, got = read(b"HTTP/1.1 200 OK\nContent-Length: 8\n\nab\r\n\r\ncd", cuts)
+        assert (reply.status, got, reply.complete) == (200, b"ab\r\n\r\ncd", True)
+
+    def test_answers_with_the_same_head_have_each_their_own_body(self) -> None:
+        """A head that was read before is only looked up; how much of the body has come is not shared."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+        first, second = HttpReply(), HttpReply()
+        assert first.feed(head + b"a") == [b"a"]
+        assert second.feed(head + b"cd") == [b"cd"]
+        assert (first.complete, second.complete) == (False, True)
+        assert first.feed(b"b") == [b"b"]
+        assert first.complete
+
     def test_a_body_with_neither_is_never_complete(self) -> None:
         """A body that ends with the connection has no proof of its end."""
         reply, got = read(b"HTTP/1.1 200 OK\r\n\r\nabc", [3, 18, 20])
