@@ -18,6 +18,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -33,7 +34,10 @@ LINE_BYTES: Final = 120
 _HELD: Final = 2000  # entries of a container's log that the engine keeps
 _STARTED_AT: Final = "2026-01-01T00:00:00.000000001Z"
 _HOSTS_PER_NET: Final = 250
-_CHUNKED: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+_HEAD: Final = (  # as of Docker 20.10; its date makes the heads of one second alike, and no others
+    b"HTTP/1.1 %d X\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\nDocker-Experimental: false\r\nOstype: linux\r\n"
+    b"Server: Docker/20.10.24 (linux)\r\nDate: %b\r\n%b\r\n\r\n"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +173,7 @@ class Session:
         query = {key: values[-1] for key, values in parse_qs(url.query).items()}
         match url.path.split("/"):
             case ["", "events"]:
-                self._send(_CHUNKED)  # nothing ever happens here
+                self._send(_chunked())  # nothing ever happens here
             case ["", "containers", "json"]:
                 self._send(_whole(200, []))
             case ["", "containers", name, "json"] if name in {CONTAINER, self._container.id}:
@@ -182,7 +186,7 @@ class Session:
     def _answer_logs(self, query: Mapping[str, str]) -> None:
         follow = query["follow"] == "1"
         entries = b"".join(map(_chunk, self._container.held(query["tail"])))
-        self._send(_CHUNKED + entries + (b"" if follow else b"0\r\n\r\n"))
+        self._send(_chunked() + entries + (b"" if follow else b"0\r\n\r\n"))
         if follow:
             self._container.follow(self)
 
@@ -266,11 +270,15 @@ def _chunk(line: bytes) -> bytes:
 
 def _whole(status: int, value: object) -> bytes:
     body = json.dumps(value).encode()
-    return b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
-        status,
-        len(body),
-        body,
-    )
+    return _head(status, b"Content-Length: %d" % len(body)) + body
+
+
+def _chunked() -> bytes:
+    return _head(200, b"Transfer-Encoding: chunked")
+
+
+def _head(status: int, body: bytes) -> bytes:
+    return _HEAD % (status, formatdate(usegmt=True).encode(), body)
 
 
 async def _write_lines(containers: list[Container], lines_per_second: float) -> None:
