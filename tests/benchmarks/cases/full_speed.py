@@ -30,7 +30,8 @@ A container of a real Docker engine has written {_LINES:,} lines of about 80 byt
 turns, the fastest of some rounds; curl reads the API on the host and throws it away. iris begins with the API, too, and goes on with the
 engine's log file (docs/decisions/0010). All of it shares one machine: the engine, sshd and the reader (and the docker client of `docker
 logs`), where curl alone has the machine for itself and the engine. Where the engine is given only {_FEW_CORES} of a core, it is the
-ceiling, as on a host of its own. Eight streams are eight containers of one engine, with an eighth of the lines each."""
+ceiling of all that reads its API, as on a host of its own. Eight streams are eight containers of one engine, with an eighth of the lines
+each."""
 
 
 def run(directory: Path) -> CaseResult:
