@@ -19,10 +19,12 @@ import time
 from collections import deque
 from dataclasses import asdict, dataclass
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import asyncssh
+from asyncssh.connection import SSHConnection
+from asyncssh.constants import MSG_IGNORE
 
 from iris_core.docker_logs import ENGINE_SOCKET
 
@@ -302,7 +304,19 @@ async def _flap(seconds: float, numbers: list[int], connections: dict[int, set[a
                 connection.abort()
 
 
+def _send_nothing_to_be_ignored() -> None:
+    """Send what OpenSSH's server would: asyncssh puts a packet to be ignored before every other, which the client has to decrypt, too."""
+    send_packet = SSHConnection.send_packet
+
+    def send(self: SSHConnection, pkttype: int, *args: bytes, **options: Any) -> None:
+        if pkttype != MSG_IGNORE:
+            send_packet(self, pkttype, *args, **options)
+
+    SSHConnection.send_packet = send  # type: ignore[method-assign] # asyncssh has no option for it
+
+
 async def _serve(settings: Settings) -> None:
+    _send_nothing_to_be_ignored()
     containers = [Container(number, rotates=settings.rotates) for number in range(settings.hosts)]
     connections: dict[int, set[asyncssh.SSHServerConnection]] = {}
     await asyncssh.listen(

@@ -29,13 +29,13 @@ _COLUMNS: Final = [
     "lines lost",
 ]
 _TEXT: Final = f"""\
-Pretended hosts on loopback addresses of their own, all in one process (`tests/benchmarks/far_side.py`); each prints a line of 120 bytes a
-second, at its own moment. Figures are of the landing process and its children, read from `/proc` for {_SECONDS:.0f} s after all were
-connected; the far side shares the machine's two cores. iris uses its defaults: it speaks the Engine API, looks for further containers on
-every host (a second channel each), and proves that every line is landed once; the others write to a file what
-`docker logs --follow` prints until the connection ends. Logs are as Docker's default has them, one file for ever, but where
-"may rotate" is said: there they have a `max-size`, and a follow, which loses lines when a log rotates under it, must not be
-trusted. Then a line costs a read of the log's end; so it is promised only that nothing is lost, and of streams with a line every
+Pretended hosts on loopback addresses of their own, all in one process (`tests/benchmarks/far_side.py`), which sends the packets that
+OpenSSH's server would; each prints a line of 120 bytes a second, at its own moment. Figures are of the landing process and its children,
+read from `/proc` for {_SECONDS:.0f} s after all were connected; the far side shares the machine's two cores. iris uses its defaults: it
+speaks the Engine API, looks for further containers on every host (a second channel each), and proves that every line is landed once; the
+others write to a file what `docker logs --follow` prints until the connection ends. Logs are as Docker's default has them, one file for
+ever, but where "may rotate" is said: there they have a `max-size`, and a follow, which loses lines when a log rotates under it, must not
+be trusted. Then a line costs a read of the log's end; so it is promised only that nothing is lost, and of streams with a line every
 {_SELDOM_SECONDS} s that they are as cheap and as quick as the others. (These count as connected when each has printed its first line.)
 Latency is from the line's time stamp until another process, woken by inotify, has read it in the file."""
 
