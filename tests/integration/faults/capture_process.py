@@ -28,15 +28,13 @@ from iris_core.model import ControllerVm, Host, HostRole, VmPhase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from iris_adapters.ssh.process import SshProcess
     from iris_core.config import WorkerGroupConfig
     from iris_core.model import QueuedSlice, Resource, Slice
-    from iris_core.ports.remote_shell import ProcessListener
 
 MAIN_CONTAINER = "main"
 LABEL = "iris.managed=true"
 HOST_NAME = "faulty"
-FILE_READ = "a log's own file is read"  # logged each time
+FILE_READ = "landed of a log's own file"  # logged for each part of it
 _PR_SET_PDEATHSIG = 1
 
 _logger = logging.getLogger(__name__)
@@ -74,13 +72,14 @@ class Settings:
         return json.dumps(asdict(self))
 
 
-class _TellingShell(FabricShell):
-    """Tells of every file of a log that it begins to read."""
+class _TellingPart(json_file_reading._Part):
+    """Tells of every part of a log's file of which something has landed."""
 
-    def start(self, host: Host, argv: Sequence[str], listener: ProcessListener, *, socket_path: str = "") -> SshProcess:
-        if "tail" in argv:
+    def take(self, data: bytes) -> None:
+        before = self.landed_bytes
+        super().take(data)
+        if self.landed_bytes and not before:
             _logger.info(FILE_READ)
-        return super().start(host, argv, listener, socket_path=socket_path)
 
 
 class OneHost:
@@ -139,9 +138,10 @@ def main() -> None:
     clock = SystemClock()
     if settings.plenty_bytes is not None:  # not for users to choose
         patch = pytest.MonkeyPatch()
+        patch.setattr(json_file_reading, "_Part", _TellingPart)
         patch.setattr(json_file_reading, "_PLENTY_BYTES", settings.plenty_bytes)
         patch.setattr(json_file_reading, "_STILL_PLENTY_BYTES", settings.plenty_bytes // 2)
-    shell = _TellingShell(
+    shell = FabricShell(
         SshConfig(
             user="root",
             key_file=settings.key_file,

@@ -61,7 +61,7 @@ class Plan:
         live_restore: whether containers survive the engine.
         use_sudo: whether iris reaches the engine through docker with sudo; sshd forbids the engine's socket then.
         longest_wait: between two faults, in seconds.
-        plenty_bytes: see `Settings`; where given, files must be read.
+        plenty_bytes: see `Settings`; where given, something must land of logs' own files.
         engine: a directory with another engine's programs; empty: the machine's own.
     """
 
@@ -87,7 +87,7 @@ class LaneResult:
         after_progress: how many faults met a capture that had landed something since the one before.
         verdicts: by writer.
         events: told, by kind.
-        file_reads: how often a log's own file was read.
+        file_reads: how many parts of logs' own files have something landed of them; counted only where the plan has `plenty_bytes`.
         seconds: it took.
         problems: why the lane failed; empty: it did not.
         engine_version: Docker's.
@@ -454,7 +454,7 @@ class _Lane:
     def _judge(self) -> None:
         self._result.file_reads = self._log.read_bytes().count(FILE_READ.encode())
         if self._plan.plenty_bytes is not None and not self._result.file_reads:
-            self._result.problems.append("no log's own file was read")
+            self._result.problems.append("nothing has landed of a log's own file")
         for name, writer in self._containers().items():
             records = self._records(name)
             self._result.events.update(record["event"] for record in records)

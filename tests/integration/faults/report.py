@@ -29,7 +29,7 @@ def faults_table(results: Sequence[LaneResult]) -> list[str]:
 def lanes_table(results: Iterable[LaneResult]) -> list[str]:
     """What each lane was."""
     lines = _head(
-        ["lane", "seed", "Docker", "live-restore", "engine reached by", "log files read", "seconds", "containers"]
+        ["lane", "seed", "Docker", "live-restore", "engine reached by", "landed of log files", "seconds", "containers"]
     )
     for result in results:
         plan = result.plan
@@ -42,7 +42,7 @@ def lanes_table(results: Iterable[LaneResult]) -> list[str]:
                     result.engine_version,
                     restore,
                     "sudo docker" if plan.use_sudo else "its socket",
-                    f"{result.file_reads:,} times",
+                    f"{result.file_reads:,} times" if plan.plenty_bytes else "not counted",
                     round(result.seconds),
                     ", ".join(plan.writers),
                 ]
