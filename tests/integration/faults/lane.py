@@ -410,11 +410,12 @@ class _Lane:
         self._start_stopped()
         assert self._capture is not None
         self._stop_capture(_DRAIN_SECONDS + 10)
+        told = {name: len(self._records(name)) for name in self._ids}
         capture = self._start_capture(_LAST_DRAIN_SECONDS)
         assert capture.stdout is not None
         if capture.stdout.readline() != b"ready\n":
             raise AssertionError("the last iris did not start")
-        wait_until(self._all_seen, _SETTLE_SECONDS, "the capture of all containers that are there")
+        wait_until(lambda: self._all_seen(told), _SETTLE_SECONDS, "the capture of all containers that are there")
         for name in self._ids:
             self._docker("update", "--restart=no", name)
             self._stop_container(name)
@@ -434,10 +435,15 @@ class _Lane:
             self._host.restart_engine(signal.SIGKILL)
             self._docker("stop", "--time=0", name)
 
-    def _all_seen(self) -> bool:
-        return all(
-            ids[-1] in {record.get("container") for record in self._records(name)} for name, ids in self._ids.items()
-        )
+    def _all_seen(self, told: Mapping[str, int]) -> bool:
+        """Whether all containers are on record, and connected to after so many records: by the last iris, which knows of none at first."""
+        for name, ids in self._ids.items():
+            records = self._records(name)
+            if all(record.get("container") != ids[-1] for record in records):
+                return False
+            if all(record["event"] != "connected" for record in records[told[name] :]):
+                return False
+        return True
 
     def _path(self, name: str) -> Path:
         if name == MAIN_CONTAINER:
