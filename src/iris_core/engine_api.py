@@ -128,11 +128,10 @@ class HttpReply:
 
     def _read_head(self, data: bytes) -> bytes:
         if self._h11 is None:
-            end = data.find(_HEAD_END) + len(_HEAD_END)
-            head = _read_whole_head(data[:end]) if end >= len(_HEAD_END) else None
-            if head is not None:
-                self._take_head(head)
-                return data[end:]
+            head, end, rest = data.partition(_HEAD_END)
+            if end and (known := _read_whole_head(head + end)) is not None:
+                self._take_head(known)
+                return rest
             self._h11 = _parser()
         event = _next_answer(self._h11, data)
         if event is None:
@@ -203,9 +202,8 @@ class Message:
         return EngineError(f"The Docker engine answered {self.reply.status}: {text}", status=self.reply.status)
 
 
-@lru_cache(
-    maxsize=64
-)  # many hosts answer alike within a second, which is what their `Date` says: 1,000 that open need few
+# Many hosts answer alike within a second, which is what their `Date` says: 1,000 that open need few.
+@lru_cache(maxsize=64)
 def _read_whole_head(head: bytes) -> _Head | None:
     """Read a head that came whole; None: it is not the only one (`100 Continue`), or ended before (h11 takes bare newlines, too)."""
     parser = _parser()

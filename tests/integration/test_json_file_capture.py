@@ -19,6 +19,7 @@ from tests.integration.faults.capture_process import OneHost
 from tests.lab.images import IMAGE
 from tests.lab.processes import wait_until
 from tests.lab.requirements import DOCKER
+from tests.support.log_files import make_plenty
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,9 +63,7 @@ def test_a_long_log_that_goes_on_lands_whole_by_its_file(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What `docker logs --timestamps` has is landed, each line once and in order; most of it came of the engine's file."""
-    # So little that a slow machine's answers are fast enough, too.
-    monkeypatch.setattr(json_file_reading, "_PLENTY_BYTES", 100_000)
-    monkeypatch.setattr(json_file_reading, "_STILL_PLENTY_BYTES", 50_000)
+    make_plenty(monkeypatch, 100_000)  # so little that a slow machine's answers are fast enough, too
     monkeypatch.setattr(json_file_reading, "_Part", _Part)
     monkeypatch.setattr(_Part, "all_landed_bytes", 0)
     lab.add_instance("vm")

@@ -24,6 +24,7 @@ from iris_core import json_file_reading
 from iris_core.config import ClusterConfig, LogConfig, SshConfig
 from iris_core.log_streaming import open_log_streaming
 from iris_core.model import ControllerVm, Host, HostRole, VmPhase
+from tests.support.log_files import make_plenty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,8 +140,7 @@ def main() -> None:
     if settings.plenty_bytes is not None:  # not for users to choose
         patch = pytest.MonkeyPatch()
         patch.setattr(json_file_reading, "_Part", _TellingPart)
-        patch.setattr(json_file_reading, "_PLENTY_BYTES", settings.plenty_bytes)
-        patch.setattr(json_file_reading, "_STILL_PLENTY_BYTES", settings.plenty_bytes // 2)
+        make_plenty(patch, settings.plenty_bytes)
     shell = FabricShell(
         SshConfig(
             user="root",

@@ -42,7 +42,7 @@ def lanes_table(results: Iterable[LaneResult]) -> list[str]:
                     result.engine_version,
                     restore,
                     "sudo docker" if plan.use_sudo else "its socket",
-                    f"{result.file_reads:,} times" if plan.plenty_bytes else "not counted",
+                    f"{result.file_reads:,} times" if plan.plenty_bytes is not None else "not counted",
                     round(result.seconds),
                     ", ".join(plan.writers),
                 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iris_core import json_file_reading, log_reading, process_inbox
+from tests.support.log_files import make_plenty
 from tests.unit.core.capture_rig import NAME, CaptureRig
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ OVERLAP = 5000  # bytes
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CaptureRig:
     monkeypatch.setattr(process_inbox, "_HIGH_BYTES", 8000)  # else all of an answer comes at once
-    monkeypatch.setattr(json_file_reading, "_PLENTY_BYTES", 20_000)
-    monkeypatch.setattr(json_file_reading, "_STILL_PLENTY_BYTES", 10_000)
+    make_plenty(monkeypatch, 20_000)
     monkeypatch.setattr(json_file_reading, "_OVERLAP_BYTES", OVERLAP)
     monkeypatch.setattr(json_file_reading, "_ENDS", (4000, 300_000))
     monkeypatch.setattr(log_reading, "_MANY_LINES", MANY)

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from iris_core import json_file_reading
 from iris_core.log_cursor import CONTEXT_LINES
+from tests.support.log_files import make_plenty
 from tests.unit.core.capture_rig import HOST, NAME, CaptureRig
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class History(RuleBasedStateMachine):
         self.unfinished: dict[tuple[str, str], str] = {}
         self.patch = pytest.MonkeyPatch()
         if self.by_file:
-            for name, value in {"_PLENTY": 400, "_STILL_PLENTY": 200, "_OVERLAP": 5000}.items():
-                self.patch.setattr(json_file_reading, f"{name}_BYTES", value)
+            make_plenty(self.patch, 400)
+            self.patch.setattr(json_file_reading, "_OVERLAP_BYTES", 5000)
             self.patch.setattr(json_file_reading, "_ENDS", (500, 6000))
             self.patch.setattr(json_file_reading, "_REFUSED_SECONDS", 0.0)
 
