@@ -90,6 +90,7 @@ class ClusterCapture:
         self.pump = LogPump(shell, clock, self._hear)
         self.discovered_workers: dict[str, None] = {}
         self._config = config
+        self._clock = clock
         self._output_dir = output_dir
         self._containers = containers
         self._on_event = on_event
@@ -176,6 +177,7 @@ class ClusterCapture:
                 self._config.container_label,
                 lambda names: self._found(one, names - {container}),
                 use_sudo=self._config.use_sudo,
+                beside=main,
             )
 
     def _capture(self, host: Host, container: str, path: Path) -> CaptureSlot:
@@ -185,12 +187,12 @@ class ClusterCapture:
         return self.pump.add(name, host, container, LandedFile(path), use_sudo=self._config.use_sudo)
 
     def _found(self, one: _HostCapture, names: frozenset[str]) -> None:
-        """Begin and retire the further containers of a host."""
-        if one.retired:
-            return
+        """Begin and retire the further containers of a host; those that are found when all is about to end, for the time that is left."""
+        end_at = None if one.watch is None else one.watch.give_up_at
+        drained = frozenset() if end_at is None else one.names  # or about to be: they are not begun anew
         one.names = names
         self._not_freed_at = None
-        for name in [name for name, slot in one.others.items() if slot.done]:
+        for name in [name for name, slot in one.others.items() if slot.done and name not in drained]:
             del one.others[name]
         self.pump.drain([slot for name, slot in one.others.items() if name not in names], _GONE_SECONDS)
         for name in sorted(names - one.others.keys()):
@@ -202,6 +204,8 @@ class ClusterCapture:
                 self._refuse(full_name, error)
             else:
                 self._refused.pop(full_name, None)
+                if end_at is not None:
+                    self.pump.drain([one.others[name]], end_at - self._clock.monotonic())
 
     def _lose(self, one: _HostCapture, reason: str) -> None:
         """Tell of a machine that does not run any more, once for each time."""

@@ -77,10 +77,16 @@ def list_request(label: str) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def changes_request(label: str) -> bytes:
-    """Ask to be told of each container that bears a label from now on: an answer that goes on for as long as one listens."""
+def changes_request(label: str, since: int | None) -> bytes:
+    """Ask to be told of each container that bears a label, from now on: an answer that goes on for as long as one listens.
+
+    Args:
+        label: `key` or `key=value`.
+        since: tell of what the engine remembers from this second on, too (of its own clock, since the epoch).
+    """
     filters = {"type": ["container"], "label": [label], "event": ["create", "start", "rename", "destroy"]}
-    return _get(f"/events?{urlencode({'filters': json.dumps(filters)})}")
+    query = {} if since is None else {"since": str(since)}
+    return _get(f"/events?{urlencode({**query, 'filters': json.dumps(filters)})}")
 
 
 def starts_request(container_id: str) -> bytes:

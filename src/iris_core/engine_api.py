@@ -7,6 +7,7 @@ h11 takes several microseconds for a chunk, which would be most of a core (`just
 from __future__ import annotations
 
 import json
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -29,16 +30,18 @@ class HttpReply:
 
     Attributes:
         status: the HTTP status, 0 until the head is complete.
+        date: when the engine began to answer, in whole seconds of its own clock since the epoch; None: it did not say.
         chunked: whether the body comes in chunks.
         complete: whether the whole body has come, proven by its final chunk or its length. A connection that ends before proves nothing.
         unread: what has come of the body, and is taken out piece by piece: with `next_piece`, or by who reads chunks itself.
         position: in `unread`, of what has not been taken out yet: where a chunk begins, if it is chunked.
     """
 
-    __slots__ = ("_h11", "_left", "chunked", "complete", "position", "status", "unread")
+    __slots__ = ("_h11", "_left", "chunked", "complete", "date", "position", "status", "unread")
 
     def __init__(self) -> None:
         self.status = 0
+        self.date: int | None = None
         self.chunked = False
         self.complete = False
         self.unread = b""
@@ -142,16 +145,17 @@ class HttpReply:
         return rest
 
     def _take_head(self, head: _Head) -> None:
-        self.status, self.chunked, self._left = head
+        self.status, self.chunked, self._left, self.date = head
         self.complete = self._left == 0
 
 
 class _Head(NamedTuple):
-    """What matters of the head of an answer: its status, whether its body comes in chunks, and else how many bytes it announces."""
+    """What matters of an answer's head: its status, whether its body comes in chunks, else how many bytes it announces, and its date."""
 
     status: int
     chunked: bool
     length: int | None
+    date: int | None
 
 
 class Message:
@@ -232,7 +236,14 @@ def _head_of(answer: h11.Response) -> _Head:
     headers = {bytes(name): bytes(value) for name, value in answer.headers}
     chunked = headers.get(b"transfer-encoding", b"").lower() == b"chunked"
     length = None if chunked or b"content-length" not in headers else int(headers[b"content-length"])
-    return _Head(answer.status_code, chunked, length)
+    return _Head(answer.status_code, chunked, length, _seconds_of(headers.get(b"date", b"")))
+
+
+def _seconds_of(date: bytes) -> int | None:
+    try:
+        return int(parsedate_to_datetime(date.decode("ascii")).timestamp())
+    except ValueError:
+        return None
 
 
 def _without_extensions(head: bytes) -> bytes:

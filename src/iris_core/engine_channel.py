@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 REPLY_SECONDS: Final = 60.0  # for the next bytes of an answer; a scan of 2 million entries took 2.8 s
 _REMEMBER_SECONDS: Final = 1.0  # for the engine to tell what it remembers; what it has forgotten does not come
+_DRAIN_SECONDS: Final = 0.5  # between the attempts of a source that shall finish
 _MOST_STDERR_BYTES: Final = 2000
 _OK: Final = 200
 _NOT_FOUND: Final = 404
@@ -122,6 +123,10 @@ class EngineChannel:
             if connected and isinstance(event, Ended):
                 raise LostError(self._why(event))
 
+    def wait_to_retry(self, seconds: float) -> Generator[None, Event, None]:
+        """Wait before the channel is opened anew: for a shorter time where the source shall finish, and until it shall."""
+        yield from self.sleep(min(seconds, _DRAIN_SECONDS) if self.draining else seconds, connected=False)
+
     def run(self, argv: list[str], take: Callable[[bytes], None]) -> Generator[None, Event, None]:
         """Run a command on the host in place of what is open, until it ends; `take` is handed what it prints.
 
@@ -160,8 +165,8 @@ class EngineChannel:
             raise message.problem()
         return ContainerState.from_json(message.json())
 
-    def names(self, label: str) -> Generator[None, Event, frozenset[str]]:
-        """The names of the containers, running or not, that bear a label.
+    def names(self, label: str) -> Generator[None, Event, tuple[frozenset[str], int | None]]:
+        """The names of the containers, running or not, that bear a label, and when the engine told them (`HttpReply.date`).
 
         Raises:
             LostError: no answer.
@@ -170,7 +175,7 @@ class EngineChannel:
         message = yield from self._message(docker_logs.list_request(label))
         if message.reply.status != _OK:
             raise message.problem()
-        return names_of(message.json())
+        return names_of(message.json()), message.reply.date
 
     def may_have_started_again(self, container_id: str, finished_at: str) -> Generator[None, Event, bool]:
         """Whether a container that is removed may have been started between that end and its removal. The channel is then a new one.
@@ -192,16 +197,24 @@ class EngineChannel:
         self.open()
         return again is not False
 
-    def await_change(self, label: str, seconds: float) -> Generator[None, Event, bool]:
+    def await_change(
+        self, label: str, since: int | None, seconds: float, listening: Callable[[], None]
+    ) -> Generator[None, Event, bool]:
         """Wait until something happens to containers that bear a label, for so long at most; returns whether it has.
 
         The channel is of no use afterwards.
+
+        Args:
+            label: see `docker_logs.changes_request`.
+            since: see there.
+            seconds: for so long.
+            listening: called when the engine has said that it will tell.
 
         Raises:
             LostError: the channel ended.
             EngineError: a refusal.
         """
-        self.actions.append(Send(docker_logs.changes_request(label)))
+        self.actions.append(Send(docker_logs.changes_request(label, since)))
         until = self.now + seconds
         reply = HttpReply()
         refusal = Message(reply)
@@ -211,8 +224,10 @@ class EngineChannel:
                 return False
             pieces = reply.feed(data)
             refusal.add(pieces)
-            if pieces and reply.status == _OK:
-                return True
+            if reply.status == _OK:
+                if pieces:
+                    return True
+                listening()
         if reply.status != _OK:
             raise refusal.problem()
         return True

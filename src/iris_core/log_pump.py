@@ -86,6 +86,7 @@ class CaptureSlot:
         self.landing = landing
         self.inbox = ProcessInbox(lambda: on_mail(self))
         self.on_found = on_found
+        self.beside: CaptureSlot | None = None
         self.done = False
         self.pending: list[Action] = []
         self.stalled_until: float | None = None
@@ -140,11 +141,27 @@ class LogPump:
         return self._begin(name, host, source, file)
 
     def watch(
-        self, host: Host, label: str, on_found: Callable[[frozenset[str]], None], *, use_sudo: bool
+        self,
+        host: Host,
+        label: str,
+        on_found: Callable[[frozenset[str]], None],
+        *,
+        use_sudo: bool,
+        beside: CaptureSlot | None = None,
     ) -> CaptureSlot:
-        """Begin to watch which containers of a host bear a label; `on_found` is told their names, in `step`."""
+        """Begin to watch which containers of a host bear a label.
+
+        Args:
+            host: which.
+            label: `key` or `key=value`.
+            on_found: told their names, in `step`.
+            use_sudo: whether docker needs sudo on the host.
+            beside: a source of that host, which tells where the host cannot be reached, so that the watch need not.
+        """
         machine = ContainerWatch(label=label, use_sudo=use_sudo, jitter=self._jitter)
-        return self._begin(f"{host.name}: containers", host, machine, None, on_found)
+        slot = self._begin(f"{host.name}: containers", host, machine, None, on_found)
+        slot.beside = beside
+        return slot
 
     def _begin(
         self,
@@ -287,10 +304,8 @@ class LogPump:
         return None
 
     def _give_up(self, slot: CaptureSlot) -> None:
-        reason = "the landed file cannot be written" if slot.stalled_until is not None else "the time ran out"
-        if not slot.machine.connected:
-            reason = "the host's Docker engine could not be reached"
-        self.tell(slot, LogEventKind.NOT_DRAINED, {"reason": reason})
+        if slot.beside is None or slot.beside.machine.connected:
+            self.tell(slot, LogEventKind.NOT_DRAINED, {"reason": _why_given_up(slot)})
         self._finish(slot)
 
     def tell(self, slot: CaptureSlot, kind: LogEventKind, details: dict[str, object]) -> None:
@@ -306,3 +321,11 @@ class LogPump:
         slot.pending.clear()
         slot.landing.close()
         self.slots.remove(slot)
+
+
+def _why_given_up(slot: CaptureSlot) -> str:
+    if slot.on_found is not None:
+        return "which containers bear the label was not answered in time"
+    if not slot.machine.connected:
+        return "the host's Docker engine could not be reached"
+    return "the time ran out" if slot.stalled_until is None else "the landed file cannot be written"

@@ -46,7 +46,6 @@ _MOST_POLL: Final = 2.0  # after which it is waited for a ring instead
 _SELDOM: Final = 5.0  # from ring to ring: after a ring that has come so late, it is waited for the next one at once
 _LOOK_AGAIN: Final = 2.0  # for a container that is not there or has ended
 _REFUSED: Final = 30.0  # before an engine that would not give the log is asked again
-_DRAIN_BACKOFF: Final = 0.5
 
 _GONE: Final = frozenset({404, 409})  # the answers for a container that is removed, and for one that is being removed
 _EMPTY_SNAPSHOTS: Final = 2  # of a container that does not run, before its log counts as complete
@@ -133,9 +132,7 @@ class LogSource:
                 self._channel.close()
                 return
             self._channel.close()
-            seconds = self._backoff.failed(self._channel.now)
-            seconds = min(seconds, _DRAIN_BACKOFF) if self._channel.draining else seconds
-            yield from self._channel.sleep(seconds, connected=False)
+            yield from self._channel.wait_to_retry(self._backoff.failed(self._channel.now))
 
     def _lost(self, reason: str) -> None:
         self.connected = False

@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from iris_adapters.ssh import FabricShell
-from iris_adapters.system_clock import SystemClock
 from iris_core import json_file_reading
-from iris_core.config import ClusterConfig, LogConfig, SshConfig
-from iris_core.log_paths import events_path, host_path
-from iris_core.log_streaming import open_log_streaming
-from iris_core.model import Host, HostRole
-from tests.integration.faults.capture_process import OneHost
+from iris_core.log_paths import events_path
+from tests.integration.real_capture import MAIN_CONTAINER, capturing, landed_path
 from tests.lab.images import IMAGE
 from tests.lab.processes import wait_until
 from tests.lab.requirements import DOCKER
@@ -26,7 +21,6 @@ if TYPE_CHECKING:
 
     from tests.lab.lab import Lab
 
-_CONTAINER: Final = "main"
 _FIRST_LINES: Final = 200_000  # written before the capture begins
 _MORE_LINES: Final = 50_000  # landed at least while the container goes on
 _MOST_LINES: Final = 1_000_000  # written, so that a test that fails fills no disk
@@ -68,40 +62,20 @@ def test_a_long_log_that_goes_on_lands_whole_by_its_file(
     monkeypatch.setattr(_Part, "all_landed_bytes", 0)
     lab.add_instance("vm")
     vm = lab.host("vm")
-    key_file = lab.ssh_key()
-    vm.docker("run", "--detach", f"--name={_CONTAINER}", IMAGE, "sh", "-c", _WRITER)
+    vm.docker("run", "--detach", f"--name={MAIN_CONTAINER}", IMAGE, "sh", "-c", _WRITER)
     wait_until(
-        lambda: vm.docker("exec", _CONTAINER, "test", "-e", "/written", check=False).returncode == 0,
+        lambda: vm.docker("exec", MAIN_CONTAINER, "test", "-e", "/written", check=False).returncode == 0,
         60,
         "the first lines",
     )
-    host = Host(name="vm", role=HostRole.CONTROLLER, address=vm.address, instance_id="1")
-    path = host_path(tmp_path / "landed", host)
-    clock = SystemClock()
-    known_hosts = tmp_path / "known_hosts"
-    config = SshConfig(user="root", key_file=str(key_file), port=vm.port, known_hosts_file=str(known_hosts))
-    shell = FabricShell(config, clock, lambda _host: [f"ssh-ed25519 {vm.host_key}"])
-    try:
-        handle = open_log_streaming(
-            config=ClusterConfig(logs=LogConfig(drain_seconds=60.0)),
-            shell=shell,
-            inventory=OneHost(host),
-            clock=clock,
-            output_dir=path.parent,
-            controller_container=_CONTAINER,
-            worker_container="none",
-        )
-        try:
-            enough = (_FIRST_LINES + _MORE_LINES) * _LANDED_BYTES
-            wait_until(lambda: path.exists() and path.stat().st_size >= enough, 60, "the landing of what goes on")
-            vm.docker("exec", _CONTAINER, "touch", "/stop")
-            vm.docker("wait", _CONTAINER)
-        finally:
-            handle.stop()
-    finally:
-        shell.close()
+    path = landed_path(tmp_path / "landed", vm)
+    with capturing(lab, vm, path.parent):
+        enough = (_FIRST_LINES + _MORE_LINES) * _LANDED_BYTES
+        wait_until(lambda: path.exists() and path.stat().st_size >= enough, 60, "the landing of what goes on")
+        vm.docker("exec", MAIN_CONTAINER, "touch", "/stop")
+        vm.docker("wait", MAIN_CONTAINER)
 
-    command = [DOCKER, "-H", f"unix://{vm.engine_socket}", "logs", "--timestamps", _CONTAINER]
+    command = [DOCKER, "-H", f"unix://{vm.engine_socket}", "logs", "--timestamps", MAIN_CONTAINER]
     served = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
     landed = [line.split(b" ", 3) for line in path.read_bytes().splitlines(keepends=True)]
     same = b"".join(b"%b %b" % (stamp, payload) for stamp, _, _, payload in landed) == served

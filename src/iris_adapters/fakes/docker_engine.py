@@ -9,6 +9,7 @@ container.write(b"hello\\n")
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -39,6 +40,7 @@ class FakeDockerEngine:
         refusal_status: the HTTP status of that.
         refuse_lists: what it says instead of listing containers, if anything.
         refuse_events: what it says instead of telling of changes, if anything.
+        unanswered: requests whose path ends so are never answered; empty: none.
         refuse_files: what the host says instead of giving a log's file, if anything.
         torn_bytes: how much of one more entry such a file ends with, which is being written.
         forgets: whether it has forgotten the events of the past.
@@ -57,6 +59,7 @@ class FakeDockerEngine:
         self.refuse_logs: str | None = None
         self.refuse_lists: str | None = None
         self.refuse_events: str | None = None
+        self.unanswered = ""
         self.refuse_files: str | None = None
         self.torn_bytes = 0
         self.forgets = False
@@ -66,6 +69,7 @@ class FakeDockerEngine:
         self._containers: dict[str, FakeContainer] = {}
         self._removed: dict[str, FakeContainer] = {}
         self._watchers: list[tuple[str, Callable[[bytes], None]]] = []
+        self._changes: list[tuple[FakeContainer, bytes]] = []  # one a second, as this engine counts the time
         self._made = 0
 
     def script(self, host: str | None = None) -> StartScript:
@@ -99,9 +103,21 @@ class FakeDockerEngine:
         container.stop()
         self._tell("destroy", container)
 
-    def watch(self, label: str, watcher: Callable[[bytes], None]) -> Callable[[], None]:
-        """Have `watcher` told of each container with this label that is created or removed. Returns what calls it off."""
+    @property
+    def date(self) -> int:
+        """What its answers say that the time is, in seconds since the epoch."""
+        return _NEW_YEAR // 10**9 + len(self._changes)
+
+    def watch(self, label: str, since: int, watcher: Callable[[bytes], None]) -> Callable[[], None]:
+        """Have `watcher` told of each container with this label that was created or removed since then, or is.
+
+        Returns what calls it off.
+        """
         self.requests.append("/events")
+        first = max(0, since - _NEW_YEAR // 10**9)
+        for container, event in self._changes[len(self._changes) if self.forgets else first :]:
+            if _bears(container, label):
+                watcher(event)
         entry = (label, watcher)
         self._watchers.append(entry)
         return lambda: self._watchers.remove(entry) if entry in self._watchers else None
@@ -117,9 +133,10 @@ class FakeDockerEngine:
 
     def _tell(self, what: str, container: FakeContainer) -> None:
         event = {"Type": "container", "Action": what, "Actor": {"ID": container.id}}
+        self._changes.append((container, json.dumps(event).encode() + b"\n"))
         for label, watcher in list(self._watchers):
             if _bears(container, label):
-                watcher(json.dumps(event).encode() + b"\n")
+                watcher(self._changes[-1][1])
 
     def serve(self, process: FakeProcess) -> None:
         """Play `docker system dial-stdio`."""
@@ -224,11 +241,16 @@ class _Connection:
         while b"\r\n\r\n" in self._input:
             head, _, self._input = self._input.partition(b"\r\n\r\n")
             target = head.split(b" ", 2)[1].decode("ascii")
-            if target.startswith("/events?") and self._engine.refuse_events is None:
-                if "since=" in target:
-                    self._remember(target)
+            url = urlsplit(target)
+            if self._engine.unanswered and url.path.endswith(self._engine.unanswered):
+                continue
+            if url.path == "/events" and self._engine.refuse_events is None:
+                query = parse_qs(url.query)
+                filters = json.loads(query["filters"][0])
+                if "container" in filters:
+                    self._remember(filters["container"][0])
                 else:
-                    self._watch(target)
+                    self._watch(filters["label"][0], int(query.get("since", [str(self._engine.date)])[0]))
             else:
                 self._respond(*self._engine.answer(target))
 
@@ -236,22 +258,20 @@ class _Connection:
         if self._end_follow is not None:
             self._end_follow()
 
-    def _remember(self, target: str) -> None:
+    def _remember(self, container_id: str) -> None:
         """Tell of the starts and of the removal of a container, and go on, as the engine does, without an end."""
-        [container_id] = json.loads(parse_qs(urlsplit(target).query)["filters"][0])["container"]
         self._output.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         for event in self._engine.remembered(container_id):
             self._output.send(b"%x\r\n%s\r\n" % (len(event), event))
 
-    def _watch(self, target: str) -> None:
-        label = json.loads(parse_qs(urlsplit(target).query)["filters"][0])["label"][0]
+    def _watch(self, label: str, since: int) -> None:
         self._output.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         self._end_follow = self._engine.watch(
-            label, lambda event: self._output.send(b"%x\r\n%s\r\n" % (len(event), event))
+            label, since, lambda event: self._output.send(b"%x\r\n%s\r\n" % (len(event), event))
         )
 
     def _respond(self, status: int, body: object, container: FakeContainer | None, query: dict[str, str]) -> None:
-        head = f"HTTP/1.1 {status} X\r\nApi-Version: 1.41\r\n"
+        head = f"HTTP/1.1 {status} X\r\nApi-Version: 1.41\r\nDate: {formatdate(self._engine.date, usegmt=True)}\r\n"
         if container is None:
             data = json.dumps(body).encode()
             self._output.send(

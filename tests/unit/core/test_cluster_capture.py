@@ -359,3 +359,103 @@ def test_a_day_of_preemptions_does_not_end_in_an_endless_warning(rig: ClusterRig
     assert rig.freed()
     rig.adopt()
     assert not rig.freed()
+
+
+class TestTheLabelWhenAllEnds:
+    """What bears the label at the end is landed, or it is told that it was not: also where nobody had heard of it yet."""
+
+    def test_an_end_before_the_first_list_waits_for_it(self, rig: ClusterRig) -> None:
+        """Stopped in its first second, it lands what an earlier iris had landed in part, and what nobody has heard of."""
+        hand = rig.engine("s-w0").create("hand", labels=LABEL).write(b"main\n").landed
+        side = rig.engine("s-w0").create("side", labels=LABEL).write(b"side\n").landed
+        rig.engine("s-w1")
+        rig.adopt(ONE)
+        rig.stop()
+        assert rig.landed() == {"workers/s-w0": hand, "containers/s-w0/side": side}
+        assert rig.kinds("containers/s-w0/side").count("drained") == 1
+        assert rig.capture.problems == []
+
+    def test_a_change_that_was_told_is_looked_at(self, rig: ClusterRig) -> None:
+        """Between the change and the list that shows it there is a second, as a rule."""
+        engine = rig.engine("s-w0")
+        rig.adopt(ONE)
+        rig.settle()
+        side = engine.create("side", labels=LABEL).write(b"side\n").landed
+        rig.capture.pump.step()
+        rig.stop()
+        assert rig.landed() == {"containers/s-w0/side": side}
+
+    def test_what_was_known_is_not_begun_anew(self, rig: ClusterRig) -> None:
+        """The list that the end waits for shows containers whose logs are captured, too."""
+        engine = rig.engine("s-w0")
+        one = engine.create("one", labels=LABEL).write(b"one\n").landed
+        rig.adopt(ONE)
+        rig.settle()
+        two = engine.create("two", labels=LABEL).write(b"two\n").landed
+        rig.capture.pump.step()
+        rig.stop()
+        assert rig.landed() == {"containers/s-w0/one": one, "containers/s-w0/two": two}
+        assert rig.kinds("containers/s-w0/one").count("drained") == 1
+
+    def test_a_host_that_comes_back_in_time_is_asked(self, rig: ClusterRig) -> None:
+        """What was created while it could not be reached is landed."""
+        engine = rig.engine("s-w0")
+        rig.adopt(ONE)
+        rig.settle()
+        rig.shell.break_host("s-w0")
+        rig.shell.drop("s-w0")
+        rig.settle(30)
+        side = engine.create("side", labels=LABEL).write(b"side\n").landed
+        rig.capture.drain()
+        rig.settle(3)
+        rig.shell.heal_host("s-w0")
+        rig.settle(7)
+        assert rig.capture.pump.slots == []
+        assert rig.landed() == {"containers/s-w0/side": side}
+
+    def test_a_list_that_never_comes_is_told(self, rig: ClusterRig) -> None:
+        """The host answers, only this is not known: whose logs there were to be landed."""
+        rig.engine("s-w0").create("side", labels=LABEL).write(b"side\n")
+        rig.engine("s-w0").unanswered = "/containers/json"
+        rig.engine("s-w1")
+        rig.adopt(ONE)
+        rig.settle()
+        rig.stop()
+        assert rig.capture.problems == [
+            "s-w0: containers: not-drained (reason: which containers bear the label was not answered in time)"
+        ]
+
+    def test_a_refused_list_is_told_once(self, rig: ClusterRig) -> None:
+        """There is nothing to wait for."""
+        rig.engine("s-w0").refuse_lists = "bad label"
+        rig.engine("s-w1")
+        rig.adopt(ONE)
+        rig.capture.drain()
+        rig.settle(1)
+        assert rig.capture.pump.slots == []
+        assert rig.kinds("s-w0: containers") == ["unreadable"]
+
+    def test_a_container_found_late_has_what_is_left_of_the_time(self, rig: ClusterRig) -> None:
+        """The end of all is not put off by what is found on the way there."""
+        side = rig.engine("s-w0").create("side", labels=LABEL)
+        side.write(b"side\n")
+        rig.engine("s-w0").unanswered = "/logs"
+        rig.engine("s-w1")
+        rig.adopt(ONE)
+        rig.capture.drain()
+        rig.settle(LogConfig().drain_seconds - 0.5)
+        assert len(rig.capture.pump.slots) == 1
+        rig.settle(0.6)
+        assert rig.capture.pump.slots == []
+        [problem] = rig.capture.problems
+        assert problem.startswith("containers/s-w0/side: not-drained")
+
+    def test_a_host_that_goes_at_once_is_listed_first(self, rig: ClusterRig) -> None:
+        """A slice may be deleted in the second in which it was found."""
+        side = rig.engine("s-w0").create("side", labels=LABEL).write(b"side\n").landed
+        rig.engine("s-w1")
+        rig.adopt(ONE)
+        rig.capture.let_go("s", "preempted")
+        rig.settle(6)
+        assert rig.capture.has_let_go("s")
+        assert rig.landed() == {"containers/s-w0/side": side}

@@ -87,6 +87,18 @@ def test_what_came_while_nobody_listened_is_found_within_a_minute(rig: WatchRig)
     assert rig.found[-1] == {"one"}
 
 
+def test_what_comes_between_the_list_and_the_waiting_is_told_of(rig: WatchRig) -> None:
+    """The engine is asked for what has happened since it answered with the list."""
+    rig.begin()
+    assert rig.lists() == 1
+    assert rig.found == []  # the answer is in the inbox
+    rig.engine.create("one", labels=LABEL)
+    rig.settle(3)
+    assert rig.found == [set(), {"one"}]
+    rig.settle(60)
+    assert rig.lists() <= 3
+
+
 def test_a_quiet_hour_costs_a_few_lists(rig: WatchRig) -> None:
     """Watching costs next to nothing where nothing happens, and holds one channel."""
     rig.begin()
@@ -151,10 +163,8 @@ def test_a_refusal_is_told_once(rig: WatchRig) -> None:
     assert rig.found == [set()]
 
 
-@pytest.mark.parametrize("reachable", [True, False])
-def test_it_ends_at_once(rig: WatchRig, reachable: bool) -> None:  # noqa: FBT001 - two cases
-    """There is nothing to drain: the channel is closed, and what still comes is of no interest."""
-    rig.engine.reachable = reachable
+def test_it_ends_at_once_where_all_is_known(rig: WatchRig) -> None:
+    """The channel is closed, and what still comes is of no interest."""
     rig.begin()
     rig.settle()
     rig.pump.drain([rig.slot], 10)
@@ -165,3 +175,42 @@ def test_it_ends_at_once(rig: WatchRig, reachable: bool) -> None:  # noqa: FBT00
     rig.settle(100)
     assert len(rig.found) == before
     assert rig.slot.machine.wake_at is None
+
+
+def test_a_list_that_was_on_its_way_is_not_the_last(rig: WatchRig) -> None:
+    """What came between it and the request to end is found."""
+    rig.begin()
+    assert rig.lists() == 1
+    rig.engine.create("one", labels=LABEL)
+    rig.pump.drain([rig.slot], 10)
+    rig.settle(0.1)
+    assert rig.slot.done
+    assert rig.found == [set(), {"one"}]
+
+
+def test_an_engine_that_does_not_answer_is_asked_to_the_end(rig: WatchRig) -> None:
+    """What bears the label is not known: that is told, after some attempts and no hot loop."""
+    rig.engine.reachable = False
+    rig.begin()
+    rig.settle()
+    rig.pump.drain([rig.slot], 10)
+    rig.settle(9)
+    assert rig.events == []
+    assert 10 <= len(rig.shell.started) <= 40
+    rig.settle(2)
+    assert rig.slot.done
+    assert [event.kind.value for event in rig.events] == ["not-drained"]
+
+
+def test_an_engine_that_answers_at_last_is_listed(rig: WatchRig) -> None:
+    """Within the time that there is."""
+    rig.engine.reachable = False
+    rig.engine.create("one", labels=LABEL)
+    rig.begin()
+    rig.pump.drain([rig.slot], 10)
+    rig.settle(5)
+    rig.engine.reachable = True
+    rig.settle(2)
+    assert rig.slot.done
+    assert rig.found == [{"one"}]
+    assert rig.events == []

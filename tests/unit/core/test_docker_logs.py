@@ -90,9 +90,12 @@ def test_containers_are_listed_running_or_not() -> None:
 
 def test_changes_are_those_that_change_the_list() -> None:
     """The engine tells of containers of the label that come, go, or change their names."""
-    url = urlsplit(target(docker_logs.changes_request("iris.managed=true")))
-    filters = json.loads(parse_qs(url.query)["filters"][0])
+    url = urlsplit(target(docker_logs.changes_request("iris.managed=true", since=1_767_225_600)))
+    query = parse_qs(url.query)
+    filters = json.loads(query["filters"][0])
     assert url.path == "/events"
+    assert query["since"] == ["1767225600"]
+    assert "since" not in target(docker_logs.changes_request("iris.managed=true", since=None))
     assert filters["label"] == ["iris.managed=true"]
     assert filters["type"] == ["container"]
     assert {"create", "destroy", "rename"} <= set(filters["event"])

@@ -69,6 +69,20 @@ class TestHttpReply:
         assert first.feed(b"b") == [b"b"]
         assert first.complete
 
+    @pytest.mark.parametrize(
+        ("line", "date"),
+        [
+            (b"Date: Wed, 25 Nov 2026 14:47:55 GMT", 1_795_618_075),
+            (b"Date: yesterday", None),
+            (b"Date: \xff", None),
+            (b"Server: Docker", None),
+        ],
+    )
+    def test_the_date_is_the_engines(self, line: bytes, date: int | None) -> None:
+        """In whole seconds; where it says none that can be read, none."""
+        reply, _ = read(b"HTTP/1.1 200 OK\r\n" + line + b"\r\nContent-Length: 0\r\n\r\n")
+        assert reply.date == date
+
     def test_a_body_with_neither_is_never_complete(self) -> None:
         """A body that ends with the connection has no proof of its end."""
         reply, got = read(b"HTTP/1.1 200 OK\r\n\r\nabc", [3, 18, 20])
