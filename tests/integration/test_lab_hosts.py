@@ -16,7 +16,7 @@ import pytest
 from tests.lab.cloud import ZONE
 from tests.lab.images import IMAGE
 from tests.lab.lab import Lab
-from tests.lab.processes import all_processes, wait_until
+from tests.lab.processes import all_processes, command_line, wait_until
 
 if TYPE_CHECKING:
     from tests.lab.host import Host
@@ -122,6 +122,25 @@ def test_chatter_keeps_its_rate(lab: Lab) -> None:
     assert done.stdout.decode() == "".join(f"out {number}\n" for number in range(1, 21))
     assert done.stderr.decode() == "".join(f"err {number}\n" for number in range(1, 21))
     assert 0.3 < time.monotonic() - began < 30
+
+
+def test_a_container_without_its_shim_has_ended(lab: Lab) -> None:
+    """Also one whose shim hangs, which no `docker stop` would end; another container runs on."""
+    lab.add_node("n")
+    host = lab.host("n")
+    chatter = ("--network=none", IMAGE, "chatter", "1000000", "10")
+    stuck, other = (host.docker("run", "--detach", *chatter).stdout.decode().strip() for _ in range(2))
+    pids = [host.docker("inspect", "--format={{.State.Pid}}", one).stdout.decode().strip() for one in (stuck, other)]
+    for process in host.processes():
+        if process.command.startswith("containerd-shim") and stuck in command_line(process.pid):
+            os.kill(process.pid, signal.SIGSTOP)
+    host.kill_shim(stuck)
+
+    def running() -> set[str]:
+        return set(host.docker("ps", "--quiet", "--no-trunc").stdout.decode().split())
+
+    wait_until(lambda: running() == {other}, 20, "the container's end")
+    assert [host.run("test", "-e", f"/proc/{pid}", check=False).returncode for pid in pids] == [1, 0]
 
 
 def test_a_startup_script_runs_at_every_boot(lab: Lab) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab.images import IMAGE, image_archive
-from tests.lab.processes import Process, all_processes, processes_in_namespace_of, wait_until
+from tests.lab.processes import Process, all_processes, command_line, processes_in_namespace_of, wait_until
 from tests.lab.requirements import DOCKER
 
 if TYPE_CHECKING:
@@ -231,6 +231,12 @@ class Host:
         """Stop and start the Docker engine; its containers go by their restart policies."""
         self.stop_engine(how)
         self.start_engine()
+
+    def kill_shim(self, container_id: str) -> None:
+        """Kill what stands between the engine and a container: containerd sees it, ends the container's processes and tells the engine."""
+        for process in self.processes():
+            if process.command.startswith("containerd-shim") and container_id in command_line(process.pid):
+                _signal(process.pid, signal.SIGKILL)
 
     def configure_engine(self, settings: Mapping[str, object]) -> None:
         """Write the engine's daemon.json (`{"live-restore": True}`); it holds from the next start of the engine on."""

@@ -35,6 +35,14 @@ def all_processes() -> Iterator[Process]:
             yield Process(int(entry.name), int(parent), before.partition("(")[2])
 
 
+def command_line(pid: int) -> list[str]:
+    """The arguments that a process was started with; none where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
 def processes_in_namespace_of(pid: int) -> list[Process]:
     """Every process in the PID namespace of this one; none where it is gone."""
     namespace = _namespace(pid)
