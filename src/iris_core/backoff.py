@@ -20,6 +20,8 @@ class Backoff:
         jitter: gives numbers from 0 to 1, to spread the retries of many.
     """
 
+    __slots__ = ("_attempts", "_failures", "_jitter")
+
     def __init__(self, jitter: Callable[[], float]) -> None:
         self._jitter = jitter
         self._failures = 0

@@ -44,6 +44,8 @@ class ContainerWatch:
         connected: whether the engine answers at present.
     """
 
+    __slots__ = ("_backoff", "_channel", "_label", "_steps", "_up_to_date", "connected", "finished")
+
     def __init__(self, *, label: str, use_sudo: bool, jitter: Callable[[], float]) -> None:
         self.finished = False
         self.connected = False

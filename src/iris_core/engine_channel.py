@@ -69,6 +69,8 @@ class EngineChannel:
         actions: what is to be done.
     """
 
+    __slots__ = ("_argv", "_stderr", "actions", "draining", "now", "wake_at")
+
     def __init__(self, argv: list[str]) -> None:
         self.now = 0.0
         self.draining = False

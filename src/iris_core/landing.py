@@ -48,6 +48,8 @@ class Landing:
         lines_landed: since it began.
     """
 
+    __slots__ = ("_clock", "_file", "_host", "_name", "_on_event", "_owed", "lines_landed")
+
     def __init__(
         self,
         name: str,
@@ -75,7 +77,8 @@ class Landing:
             case Land(data, lines) if file is not None:  # first: there are millions
                 file.append(data)
                 self.lines_landed += lines
-                self._written(file)
+                if self._owed:
+                    self._written(file)
             case Note(kind, details) if file is None:
                 self._announce(self._event(kind, details))
             case _ if file is None:

@@ -67,6 +67,8 @@ class LandedFile:
         LogFileError: it cannot be written, or holds something that iris did not land.
     """
 
+    __slots__ = ("_events_path", "_fd", "_gaps", "_torn", "life", "path", "size")
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._events_path = events_path(path)
@@ -97,13 +99,13 @@ class LandedFile:
         Raises:
             LogFileError: they could not be written (no space, say); the file is as it was before.
         """
-        view = memoryview(data)
         try:
             if self._torn:
                 os.ftruncate(self._fd, self.size)
             self._torn = True
-            while view:
-                view = view[os.write(self._fd, view) :]
+            written = os.write(self._fd, data)
+            while written < len(data):
+                written += os.write(self._fd, memoryview(data)[written:])
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._fd, self.size)

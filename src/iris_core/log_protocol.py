@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 # What a source is told.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    slots=True
+)  # not frozen, as `Land`: that takes three times as long to make, and there is one for each line that comes alone
 class Received:
     """Bytes came from the engine."""
 
@@ -79,7 +81,7 @@ class ReadTail:
     """Read the end of the landed file and answer with `TailRead` before anything else."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Land:
     """Append these whole lines to the landed file."""
 

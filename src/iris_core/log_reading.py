@@ -75,6 +75,19 @@ class LogReading:
         last_line_at: when, in seconds of the channel's clock.
     """
 
+    __slots__ = (
+        "_beginning",
+        "_channel",
+        "_follow_tail",
+        "_json_file",
+        "_pace",
+        "_silence",
+        "_tell",
+        "landed_little",
+        "last_line_at",
+        "lines_landed",
+    )
+
     def __init__(self, channel: EngineChannel, tell: Tell, *, use_sudo: bool) -> None:
         self.lines_landed = 0
         self.last_line_at = 0.0

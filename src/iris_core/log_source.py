@@ -65,6 +65,25 @@ class LogSource:
         connected: whether the engine answers at present.
     """
 
+    __slots__ = (
+        "_backoff",
+        "_channel",
+        "_container",
+        "_container_id",
+        "_empty_snapshots",
+        "_finished_at",
+        "_left",
+        "_log_complete",
+        "_poll",
+        "_reading",
+        "_seldom",
+        "_started_at",
+        "_steps",
+        "_told",
+        "connected",
+        "finished",
+    )
+
     def __init__(self, *, container: str, use_sudo: bool, life: Life | None, jitter: Callable[[], float]) -> None:
         self.finished = False
         self.connected = False

@@ -28,6 +28,8 @@ class ProcessInbox:
         on_mail: called, on any thread, when there is something to take again.
     """
 
+    __slots__ = ("_bytes", "_events", "_generation", "_lock", "_on_mail", "_paused", "_process", "_told")
+
     def __init__(self, on_mail: Callable[[], None]) -> None:
         self._on_mail = on_mail
         self._process: RemoteProcess | None = None
@@ -100,13 +102,13 @@ class ProcessInbox:
             events.extend(self._events or ())
             self._events = events
 
-    def _put(self, generation: int, event: Event) -> None:
+    def _put(self, generation: int, event: Event, size: int) -> None:
         """Leave an event here (on any thread), and have the process wait if too much is here."""
         with self._lock:
             if self._events is None:
                 self._events = deque()
             self._events.append((generation, event))
-            self._bytes += _size(event)
+            self._bytes += size
             pause = self._bytes > _HIGH_BYTES and not self._paused
             self._paused = self._paused or pause
             tell = not self._told
@@ -134,20 +136,22 @@ class ProcessInbox:
 class _Listener:
     """What hears of one process, on the shell's threads."""
 
-    def __init__(self, put: Callable[[int, Event], None], generation: int) -> None:
+    __slots__ = ("_generation", "_put")
+
+    def __init__(self, put: Callable[[int, Event, int], None], generation: int) -> None:
         self._put, self._generation = put, generation
 
     def on_stdout(self, data: bytes) -> None:
-        self._put(self._generation, Received(data))
+        self._put(self._generation, Received(data), len(data))
 
     def on_stderr(self, data: bytes) -> None:
-        self._put(self._generation, Complained(data))
+        self._put(self._generation, Complained(data), len(data))
 
     def on_exit(self, status: int) -> None:
-        self._put(self._generation, Ended(status))
+        self._put(self._generation, Ended(status), 0)
 
     def on_error(self, error: RemoteShellError) -> None:
-        self._put(self._generation, Ended(None, str(error)))
+        self._put(self._generation, Ended(None, str(error)), 0)
 
 
 def _size(event: Event) -> int:

@@ -49,6 +49,8 @@ class AdoptedTransport:
         sock: see `reactor.Connection`.
     """
 
+    __slots__ = ("_channel", "_channel_number", "_ended", "_packets", "_pieces", "_reactor", "_transport", "sock")
+
     def __init__(self, transport: Any, packets: IrisPacketizer, reactor: Reactor, ended: Callable[[], None]) -> None:
         self._transport = transport
         self._packets = packets

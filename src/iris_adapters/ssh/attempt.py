@@ -23,6 +23,8 @@ class Attempt:
         expired: whether it was ended because it took too long.
     """
 
+    __slots__ = ("_deadline", "_lock", "_now", "_stops", "ended", "expired", "seconds")
+
     def __init__(self, seconds: float, now: Callable[[], float]) -> None:
         self.seconds = seconds
         self.ended = False

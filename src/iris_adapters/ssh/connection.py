@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 import threading
 from functools import partial
@@ -33,9 +34,7 @@ _JITTER_SECONDS: Final = 0.1  # a gateway that all go through drops logins that 
 _IDLE_SECONDS: Final = 30.0  # an unused connection is kept so long: the next command saves a key exchange and a login
 _QUIET_SHARE: Final = 4  # a peer is asked for an answer after a quarter of the time that it may owe one
 _REFUSED_SECONDS: Final = 60.0  # after which a socket that could not be connected to is tried again
-_LOOK_SHARE: Final = (
-    10  # and one that was heard of is not looked at again for a tenth of it: most of a thousand looks are spared
-)
+_LOOK_SHARE: Final = 10  # and looked at again after a tenth of it, whether it has given one
 
 Ready: TypeAlias = "Callable[[Link], None]"
 Failed: TypeAlias = "Callable[[RemoteShellError], None]"
@@ -43,6 +42,8 @@ Failed: TypeAlias = "Callable[[RemoteShellError], None]"
 
 class Lease:
     """The use that something makes of a connection, from before it is made until `release`."""
+
+    __slots__ = ("_pool", "failed", "link", "ready", "session")
 
     def __init__(self, link: Link, pool: ConnectionPool, ready: Ready, failed: Failed, *, session: bool) -> None:
         self.link = link
@@ -67,6 +68,24 @@ class Link:
         lost: whether it was made and is gone.
     """
 
+    __slots__ = (
+        "_lock",
+        "_loss",
+        "_monotonic",
+        "_sinks",
+        "_sockets_from",
+        "_transport",
+        "asked_at",
+        "attempt",
+        "forgotten",
+        "host",
+        "idle_since",
+        "is_open",
+        "leases",
+        "lost",
+        "packets",
+    )
+
     def __init__(self, host: Host, attempt: Attempt, monotonic: Callable[[], float]) -> None:
         now = monotonic()
         self.host = host
@@ -75,9 +94,8 @@ class Link:
         self.is_open = False
         self.lost = False
         self.idle_since = now
-        self.heard_at = now
         self.asked_at: float | None = None
-        self.look_at = now  # not before, while it is open and in use
+        self.forgotten = False  # by the pool
         self.packets: IrisPacketizer | None = None  # once it is open
         self._monotonic = monotonic
         self._sockets_from = now
@@ -89,7 +107,7 @@ class Link:
     def open(self, transport: IrisTransport, now: float) -> None:
         """Be a connection."""
         self._transport, self.packets = transport, transport.packets
-        self.heard_at = self.idle_since = now
+        self.idle_since = now
         self.is_open = True
 
     @property
@@ -190,6 +208,8 @@ class ConnectionPool:
         self._connecting = Workers("iris-ssh-connect", config.most_connects)
         self._lock = threading.Lock()
         self._links: dict[Host, list[Link]] = {}
+        self._looks: list[tuple[float, int, Link]] = []  # a heap: when to look at which next
+        self._look_number = 0
         self._transports: set[IrisTransport] = set()
         self._made = 0  # connections since the heap was given back
         self._made_at = 0.0
@@ -215,6 +235,7 @@ class ConnectionPool:
                 link = Link(host, Attempt(self._config.connect_timeout_seconds, monotonic), monotonic)
                 if not self._closed.is_set():
                     self._links.setdefault(host, []).append(link)
+                    self._look_later(link, link.idle_since)
             lease = Lease(link, self, ready, failed, session=session)
             link.leases.add(lease)
             closed, is_open = self._closed.is_set(), link.is_open
@@ -239,20 +260,23 @@ class ConnectionPool:
             link.stop()
 
     def watch(self) -> None:
-        """Look after all connections once: end attempts that take too long, silent peers, idle connections."""
+        """Look after those whose time it is: end attempts that take too long, silent peers, idle connections."""
         now = self._clock.monotonic()
+        links: list[Link] = []
         with self._lock:
-            links = [link for group in self._links.values() for link in group]
+            while self._looks and self._looks[0][0] <= now:
+                _, _, link = heapq.heappop(self._looks)
+                if not link.forgotten:
+                    links.append(link)
             at_rest = self._made >= _MANY_CONNECTS and now - self._made_at >= _REST_SECONDS
             if at_rest:
                 self._made = 0
         if at_rest:
             give_back_heap()
-        for link in links:
-            if not link.is_open:
-                link.attempt.end_if_late()
-            elif now >= link.look_at or not link.leases:
-                self._watch_open(link, now)
+        looks = [(self._look_at(link, now), link) for link in links]
+        with self._lock:
+            for at, link in looks:
+                self._look_later(link, at)
 
     def close(self) -> list[threading.Thread]:
         """End everything. Returns the threads that are about to end."""
@@ -260,6 +284,7 @@ class ConnectionPool:
             self._closed.set()
             links = [link for group in self._links.values() for link in group]
             self._links.clear()
+            self._looks.clear()
             threads: list[threading.Thread] = list(self._transports)
         for link in links:
             link.lose(shell_closed(link.host))
@@ -316,35 +341,47 @@ class ConnectionPool:
         link.was_ended()
 
     def _forget(self, link: Link) -> None:
+        link.forgotten = True
         group = self._links.get(link.host, [])
         if link in group:
             group.remove(link)
             if not group:
                 del self._links[link.host]
 
-    def _watch_open(self, link: Link, now: float) -> None:
-        patience = self._config.dead_peer_seconds
-        packets = link.packets
-        if packets is not None and packets.heard:
-            packets.heard = False
-            link.heard_at, link.asked_at = now, None
-            link.look_at = now + patience / _LOOK_SHARE
-        elif link.asked_at is not None:
-            if now - link.asked_at >= patience:
-                link.lose(
-                    ConnectionLostError(
-                        f"{described(link.host)} has not answered for {patience:g} s: the network dropped, or it hangs",
-                        host=link.host.name,
-                    )
-                )
-        elif now - link.heard_at >= patience / _QUIET_SHARE:
+    def _look_later(self, link: Link, at: float) -> None:
+        if not link.forgotten:
+            self._look_number += 1
+            heapq.heappush(self._looks, (at, self._look_number, link))
+
+    def _look_at(self, link: Link, now: float) -> float:
+        """Look after one; returns when to do so next."""
+        packets, patience = link.packets, self._config.dead_peer_seconds
+        if packets is None or not link.is_open:
+            link.attempt.end_if_late()
+            return now
+        if not link.leases:  # seldom: without the lock
+            self._end_if_idle(link, now)
+        if link.asked_at is not None and packets.heard_at >= link.asked_at:
+            link.asked_at = None
+        if link.asked_at is None:
+            due = packets.heard_at + patience / _QUIET_SHARE
+            if now < due:
+                return due if link.leases else now
             link.asked_at = now
             if link.transport.sends_at_once:
                 link.transport.ask_for_answer()
             else:
                 self._workers.submit(link.transport.ask_for_answer)
-        if link.leases:  # as nearly always: without the lock
-            return
+        elif now - link.asked_at >= patience:
+            link.lose(
+                ConnectionLostError(
+                    f"{described(link.host)} has not answered for {patience:g} s: the network dropped, or it hangs",
+                    host=link.host.name,
+                )
+            )
+        return min(now + patience / _LOOK_SHARE, link.asked_at + patience)
+
+    def _end_if_idle(self, link: Link, now: float) -> None:
         with self._lock:
             idle = not link.leases and now - link.idle_since >= _IDLE_SECONDS
             if idle:

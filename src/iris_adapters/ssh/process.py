@@ -45,6 +45,33 @@ class SshProcess:
     channel, so its window closes and the far side stops at a window's size (2 MiB).
     """
 
+    __slots__ = (
+        "_argv",
+        "_channel",
+        "_end",
+        "_end_input",
+        "_err",
+        "_failed",
+        "_flushing",
+        "_handing_over",
+        "_holed",
+        "_host",
+        "_input",
+        "_lease",
+        "_link",
+        "_listener",
+        "_lock",
+        "_out",
+        "_over",
+        "_paused",
+        "_signal_name",
+        "_socket_path",
+        "_started",
+        "_tell_over",
+        "_window_opened",
+        "_workers",
+    )
+
     def __init__(
         self,
         host: Host,
