@@ -5,7 +5,7 @@ import threading
 from base64 import decodebytes
 
 import pytest
-from fabric import Config
+from fabric import Config, Connection
 from paramiko.hostkeys import HostKeys as ParamikoHostKeys
 from paramiko.pkey import PKey
 
@@ -32,6 +32,22 @@ def test_making_a_connection_leaves_the_shared_configuration_alone() -> None:
     HostConnection("127.0.0.1", user="u", config=config, forward_agent=False, connect_timeout=1)
 
     assert config._config is merged
+
+
+def test_a_connection_has_the_attributes_that_fabric_gives_it() -> None:
+    """Set another way, and none of them put into the configuration."""
+    config = Config(lazy=True)
+    config.load_ssh_config()
+    ours, theirs = (
+        vars(kind("127.0.0.1", user="u", port=2222, config=config, forward_agent=False, connect_timeout=1))
+        for kind in (HostConnection, Connection)
+    )
+    simple = (str, int, bool, type(None), dict)
+    assert ours.keys() - {"inline_ssh_env"} == theirs.keys() - {"inline_ssh_env"}
+    assert {key: value for key, value in ours.items() if isinstance(value, simple)}.items() >= {
+        key: value for key, value in theirs.items() if isinstance(value, simple) and not key.startswith("_")
+    }.items()
+    assert ours["user"] == "u"
 
 
 def test_host_keys_are_looked_up_as_paramiko_does() -> None:
