@@ -45,10 +45,7 @@ def _leftovers(mark: str) -> list[str]:
     """Processes, mounts, cgroups and files that bear the mark."""
     commands = []
     for process in all_processes():
-        try:
-            line = Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
+        line = " ".join(command_line(process.pid))
         if mark in line:
             commands.append(line)
     mounts = [line for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines() if mark in line]
@@ -131,10 +128,8 @@ def test_a_container_without_its_shim_has_ended(lab: Lab) -> None:
     chatter = ("--network=none", IMAGE, "chatter", "1000000", "10")
     stuck, other = (host.docker("run", "--detach", *chatter).stdout.decode().strip() for _ in range(2))
     pids = [host.docker("inspect", "--format={{.State.Pid}}", one).stdout.decode().strip() for one in (stuck, other)]
-    for process in host.processes():
-        if process.command.startswith("containerd-shim") and stuck in command_line(process.pid):
-            os.kill(process.pid, signal.SIGSTOP)
-    host.kill_shim(stuck)
+    host.signal_shim(stuck, signal.SIGSTOP)
+    host.signal_shim(stuck, signal.SIGKILL)
 
     def running() -> set[str]:
         return set(host.docker("ps", "--quiet", "--no-trunc").stdout.decode().split())

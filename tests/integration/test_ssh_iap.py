@@ -17,7 +17,7 @@ from iris_core.errors import AuthenticationFailedError, HostUnreachableError
 from tests.contracts.remote_shell_cases import CAT, Recorder
 from tests.lab.cloud import PROJECT, ZONE
 from tests.lab.iap import IapRefusalError, IapRelay, IapTarget, gcloud_with_iap
-from tests.lab.processes import all_processes, wait_until
+from tests.lab.processes import all_processes, command_line, wait_until
 from tests.unit.test_host_key_checking import OFF
 
 if TYPE_CHECKING:
@@ -76,15 +76,8 @@ def found(container: IrisContainer, name: str, *, is_tpu: bool = False) -> Host:
 
 def command_lines(word: str) -> list[str]:
     """Of all processes that have this word among their arguments."""
-    lines = []
-    for process in all_processes():
-        try:
-            line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if word in line.split("\0"):
-            lines.append(line.replace("\0", " "))
-    return lines
+    lines = (command_line(process.pid) for process in all_processes())
+    return [" ".join(line) for line in lines if word in line]
 
 
 def test_a_controller_and_every_host_of_a_slice_are_reached(cloud: Cloud) -> None:

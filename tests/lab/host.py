@@ -232,11 +232,14 @@ class Host:
         self.stop_engine(how)
         self.start_engine()
 
-    def kill_shim(self, container_id: str) -> None:
-        """Kill what stands between the engine and a container: containerd sees it, ends the container's processes and tells the engine."""
+    def signal_shim(self, container_id: str, number: signal.Signals) -> None:
+        """Signal what stands between the engine and a container.
+
+        When it is killed, containerd sees it, ends the container's processes and tells the engine.
+        """
         for process in self.processes():
             if process.command.startswith("containerd-shim") and container_id in command_line(process.pid):
-                _signal(process.pid, signal.SIGKILL)
+                _signal(process.pid, number)
 
     def configure_engine(self, settings: Mapping[str, object]) -> None:
         """Write the engine's daemon.json (`{"live-restore": True}`); it holds from the next start of the engine on."""

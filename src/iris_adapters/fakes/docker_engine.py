@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 _STREAM_NUMBERS = {"stdout": 1, "stderr": 2}
 _TORN_ENTRY = b'{"log":"being written\\n","stream":"stdout","time":"2026-01-01T00:00:00.5Z"}'
-_NEW_YEAR = 1_767_225_600 * 1_000_000_000  # 2026, in nanoseconds
+_NEW_YEAR_SECONDS = 1_767_225_600  # 2026
+_NEW_YEAR = _NEW_YEAR_SECONDS * 1_000_000_000  # in nanoseconds
+_EVENTS_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class FakeDockerEngine:
@@ -106,7 +108,7 @@ class FakeDockerEngine:
     @property
     def date(self) -> int:
         """What its answers say that the time is, in seconds since the epoch."""
-        return _NEW_YEAR // 10**9 + len(self._changes)
+        return _NEW_YEAR_SECONDS + len(self._changes)
 
     def watch(self, label: str, since: int, watcher: Callable[[bytes], None]) -> Callable[[], None]:
         """Have `watcher` told of each container with this label that was created or removed since then, or is.
@@ -114,7 +116,7 @@ class FakeDockerEngine:
         Returns what calls it off.
         """
         self.requests.append("/events")
-        first = max(0, since - _NEW_YEAR // 10**9)
+        first = max(0, since - _NEW_YEAR_SECONDS)
         for container, event in self._changes[len(self._changes) if self.forgets else first :]:
             if _bears(container, label):
                 watcher(event)
@@ -260,15 +262,16 @@ class _Connection:
 
     def _remember(self, container_id: str) -> None:
         """Tell of the starts and of the removal of a container, and go on, as the engine does, without an end."""
-        self._output.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._output.send(_EVENTS_HEAD)
         for event in self._engine.remembered(container_id):
-            self._output.send(b"%x\r\n%s\r\n" % (len(event), event))
+            self._send_event(event)
 
     def _watch(self, label: str, since: int) -> None:
-        self._output.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        self._end_follow = self._engine.watch(
-            label, since, lambda event: self._output.send(b"%x\r\n%s\r\n" % (len(event), event))
-        )
+        self._output.send(_EVENTS_HEAD)
+        self._end_follow = self._engine.watch(label, since, self._send_event)
+
+    def _send_event(self, event: bytes) -> None:
+        self._output.send(b"%x\r\n%s\r\n" % (len(event), event))
 
     def _respond(self, status: int, body: object, container: FakeContainer | None, query: dict[str, str]) -> None:
         head = f"HTTP/1.1 {status} X\r\nApi-Version: 1.41\r\nDate: {formatdate(self._engine.date, usegmt=True)}\r\n"

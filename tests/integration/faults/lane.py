@@ -440,7 +440,7 @@ class _Lane:
         try:
             self._docker("stop", "--time=0", name)
         except TimeoutError:
-            self._host.kill_shim(self._ids[name][-1])
+            self._host.signal_shim(self._ids[name][-1], signal.SIGKILL)
             self._host.restart_engine(signal.SIGKILL)
             self._docker("stop", "--time=0", name)
 
