@@ -49,7 +49,10 @@ def _leftovers(mark: str) -> list[str]:
         if mark in line:
             commands.append(line)
     mounts = [line for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines() if mark in line]
-    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/iris-lab-*") if mark in str(path)]
+    # Not Path.glob: it fails where a directory vanishes while it is walked through, as those of a lab that ends do.
+    cgroups = [
+        path for path, _, _ in os.walk("/sys/fs/cgroup") if Path(path).name.startswith("iris-lab-") and mark in path
+    ]
     return commands + mounts + cgroups + [str(path) for path in Path(mark).glob("*")]
 
 
