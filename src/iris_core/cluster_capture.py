@@ -188,6 +188,8 @@ class ClusterCapture:
 
     def _found(self, one: _HostCapture, names: frozenset[str]) -> None:
         """Begin and retire the further containers of a host; those that are found when all is about to end, for the time that is left."""
+        if names == one.names and names <= one.others.keys() and not one.came_back:
+            return
         end_at = None if one.watch is None else one.watch.give_up_at
         drained = frozenset() if end_at is None else one.names  # or about to be: they are not begun anew
         one.names = names

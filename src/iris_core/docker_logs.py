@@ -59,14 +59,8 @@ def logs_request(container_id: str, *, follow: bool, tail: int | None = ALL) -> 
     Following and one-shot reading differ in the follow flag only. Timestamps are asked for because they are part of what is landed;
     no read is ever cut by them (`since` is not used: timestamps are not monotonic in the log's order).
     """
-    query = {
-        "stdout": "1",
-        "stderr": "1",
-        "timestamps": "1",
-        "follow": "1" if follow else "0",
-        "tail": "all" if tail is ALL else str(tail),
-    }
-    return _get(f"/containers/{quote(container_id, safe='')}/logs?{urlencode(query)}")
+    query = f"stdout=1&stderr=1&timestamps=1&follow={follow:d}&tail={'all' if tail is ALL else tail}"
+    return _get(f"/containers/{quote(container_id, safe='')}/logs?{query}")
 
 
 @lru_cache(maxsize=64)  # a thousand hosts are asked the same

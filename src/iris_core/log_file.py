@@ -67,11 +67,11 @@ class LandedFile:
         LogFileError: it cannot be written, or holds something that iris did not land.
     """
 
-    __slots__ = ("_events_path", "_fd", "_gaps", "_torn", "life", "path", "size")
+    __slots__ = ("_events", "_fd", "_gaps", "_torn", "life", "path", "size")
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._events_path = events_path(path)
+        self._events = os.fspath(events_path(path))
         self._fd = -1
         self._gaps = (0, 0)  # the offsets of the last gap that was told, and of the one before
         self._torn = False  # a write failed in the middle, and what it wrote could not be cut off
@@ -158,18 +158,17 @@ class LandedFile:
             LogFileError: it could not be written.
         """
         line = json.dumps({**event, "offset": self.size}, separators=(",", ":")).encode() + b"\n"
-        path = self._events_path
         try:
-            fd = os.open(path, os.O_WRONLY | _NEW_FILE, 0o600)
+            fd = os.open(self._events, os.O_WRONLY | _NEW_FILE, 0o600)
             try:
                 before = os.fstat(fd).st_size
                 if os.write(fd, line) != len(line):
                     os.ftruncate(fd, before)
-                    raise _unwritable(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(fd)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise _unwritable(events_path(self.path), error) from error
         if event.get("event") == LogEventKind.GAP.value and "overlap" not in event:
             self._note_gap(self.size)
 
@@ -196,10 +195,23 @@ class LandedFile:
         if not stat.S_ISREG(os.fstat(self._fd).st_mode):
             raise LogFileError(f"{self.path} is not a file. Choose another directory.", path=self.path)
         end = self._landed_end()
-        life = self._last_life(end)
+        try:
+            events = os.open(self._events, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            self._cut_torn_line(end, None)
+            return None
+        try:
+            life = self._last_life(events, end)
+            self._cut_torn_line(end, life)
+            _cut_torn_event(events)
+        finally:
+            os.close(events)
+        return life
+
+    def _cut_torn_line(self, end: int, life: Life | None) -> None:
         if life is None and self.size:
             raise LogFileError(
-                f"{self._events_path} does not say which container the lines of {self.path} are from. Move both away, or choose "
+                f"{self._events} does not say which container the lines of {self.path} are from. Move both away, or choose "
                 "another directory.",
                 path=self.path,
             )
@@ -213,8 +225,6 @@ class LandedFile:
         if torn:
             os.ftruncate(self._fd, end)
             self.size = end
-        self._cut_torn_event()
-        return life
 
     def _landed_end(self) -> int:
         """Where the last whole landed line ends; 0 if there is none."""
@@ -228,10 +238,10 @@ class LandedFile:
             end, block = begin + block // 2, _MOST_TAIL_BYTES
         return 0
 
-    def _last_life(self, end: int) -> Life | None:
+    def _last_life(self, events: int, end: int) -> Life | None:
         complete, finished_at = False, ""
         gaps: list[int] = []
-        lines = _lines_backwards(self._events_path)
+        lines = _lines_backwards(events)
         next(lines, None)  # what follows the last newline: nothing, or a torn event
         for line in lines:
             try:
@@ -255,16 +265,6 @@ class LandedFile:
             except ValueError:
                 continue  # not of iris
         return None
-
-    def _cut_torn_event(self) -> None:
-        with suppress(FileNotFoundError):
-            fd = os.open(self._events_path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                size = os.fstat(fd).st_size
-                tail = os.pread(fd, _BLOCK_BYTES, max(0, size - _BLOCK_BYTES))
-                os.ftruncate(fd, size - len(tail) + tail.rfind(b"\n") + 1)
-            finally:
-                os.close(fd)
 
 
 def is_being_captured(path: Path) -> bool:
@@ -296,20 +296,21 @@ def _end_of_last_landed_line(data: bytes) -> int:
     return 0
 
 
-def _lines_backwards(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            rest = b""
-            while end > 0:
-                begin = max(0, end - _BLOCK_BYTES)
-                file.seek(begin)
-                lines = (file.read(end - begin) + rest).split(b"\n")
-                rest, end = lines[0], begin
-                yield from reversed(lines[1:])
-            yield rest
-    except FileNotFoundError:
-        return
+def _lines_backwards(fd: int) -> Iterator[bytes]:
+    end = os.fstat(fd).st_size
+    rest = b""
+    while end > 0:
+        begin = max(0, end - _BLOCK_BYTES)
+        lines = (os.pread(fd, end - begin, begin) + rest).split(b"\n")
+        rest, end = lines[0], begin
+        yield from reversed(lines[1:])
+    yield rest
+
+
+def _cut_torn_event(fd: int) -> None:
+    size = os.fstat(fd).st_size
+    tail = os.pread(fd, _BLOCK_BYTES, max(0, size - _BLOCK_BYTES))
+    os.ftruncate(fd, size - len(tail) + tail.rfind(b"\n") + 1)
 
 
 def _unwritable(path: Path, error: OSError) -> LogFileError:

@@ -130,7 +130,7 @@ class TestKeyPair:
             key = KeyPair(str(tmp_path / name)).private_key()
             expected = PKey.from_path(tmp_path / name)
             assert key is not None
-            assert type(key) is type(expected)
+            assert isinstance(key, type(expected))
             assert key == expected
             assert key.public_blob == expected.public_blob
             assert (key.public_blob is None) == (name == "plain")

@@ -6,17 +6,10 @@ import struct
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from paramiko.common import (
-    MSG_CHANNEL_DATA,
-    MSG_DEBUG,
-    MSG_DISCONNECT,
-    MSG_IGNORE,
-    MSG_UNIMPLEMENTED,
-    cMSG_UNIMPLEMENTED,
-)
+from paramiko.common import MSG_CHANNEL_DATA
 from paramiko.message import Message
-from paramiko.ssh_exception import SSHException
 
+from iris_adapters.ssh.messages import end_transport, take
 from iris_adapters.ssh.reactor import READ_BYTES
 from iris_adapters.ssh.sinks import take_data
 
@@ -28,7 +21,6 @@ if TYPE_CHECKING:
     from iris_adapters.ssh.packets import IrisPacketizer
     from iris_adapters.ssh.reactor import Reactor
 
-_KEY_EXCHANGE: Final = range(30, 42)  # the messages of the exchange's method (RFC 4250, 4.1.2)
 _KIND_AT: Final = 1  # in a packet, after the length of its padding
 _DATA_HEAD: Final = struct.Struct(">II")
 _DATA_AT: Final = 10  # in one of channel data: after its kind, the channel's number and the data's length
@@ -66,11 +58,6 @@ class AdoptedTransport:
 
     # From any thread.
 
-    @property
-    def is_current_thread(self) -> bool:
-        """Whether this is called on the thread that reads the transport."""
-        return self._reactor.is_current_thread
-
     def wants_to_send(self) -> None:
         """Have `write` called."""
         self._reactor.look_at(self)
@@ -107,7 +94,7 @@ class AdoptedTransport:
                     self._take_data(plain)
                 else:
                     self._hand_over_data()
-                    self._take(plain[_KIND_AT], Message(plain[_KIND_AT + 1 : size - plain[0]]))
+                    take(transport, packets, plain[_KIND_AT], Message(plain[_KIND_AT + 1 : size - plain[0]]))
                 if not transport.active:
                     raise EOFError
         finally:
@@ -150,59 +137,6 @@ class AdoptedTransport:
         if self._channel is not None:
             take_data(self._channel, data)
 
-    def _take(self, kind: int, message: Message) -> None:
-        """Deal with one message, as Paramiko's `run` does for a client that is logged in."""
-        if kind in {MSG_IGNORE, MSG_DEBUG}:
-            return
-        if kind == MSG_DISCONNECT:
-            raise EOFError
-        if not self._is_of_exchange(kind, message):
-            self._dispatch(kind, message)
-
-    def _is_of_exchange(self, kind: int, message: Message) -> bool:
-        """Whether it was a step of a key exchange, which has then been taken."""
-        transport = self._transport
-        if not transport._expected_packet:  # noqa: SLF001 - docs/decisions/0005
-            return False
-        if kind not in transport._expected_packet:  # noqa: SLF001 - docs/decisions/0005
-            raise SSHException(f"The host sent message {kind} in the middle of a key exchange")
-        transport._expected_packet = ()  # noqa: SLF001 - docs/decisions/0005
-        if kind not in _KEY_EXCHANGE:
-            return False
-        transport.kex_engine.parse_next(kind, message)
-        return True
-
-    def _dispatch(self, kind: int, message: Message) -> None:
-        transport = self._transport
-        if handler := transport._handler_table.get(kind):  # noqa: SLF001 - docs/decisions/0005
-            handler(message)
-        elif on_channel := transport._channel_handler_table.get(kind):  # noqa: SLF001 - docs/decisions/0005
-            number = message.get_int()
-            channel = transport._channels.get(number)  # noqa: SLF001 - docs/decisions/0005
-            if channel is not None:
-                on_channel(channel, message)
-            elif number not in transport.channels_seen:
-                raise SSHException(f"The host sent message {kind} for channel {number}, which was never opened")
-        elif kind != MSG_UNIMPLEMENTED:
-            answer = Message()
-            answer.add_byte(cMSG_UNIMPLEMENTED)
-            answer.add_int(self._packets.seqno)
-            transport._send_message(answer)  # noqa: SLF001 - docs/decisions/0005
-
     def _start_due_exchange(self) -> None:
         if self._packets.need_rekey() and not self._transport.in_kex:
             self._transport._send_kex_init()  # noqa: SLF001 - docs/decisions/0005
-
-
-def end_transport(transport: Any, error: Exception | None) -> None:
-    """Do what Paramiko's thread does at its end: whoever waits for something of the transport wakes and finds it gone."""
-    if error is not None:
-        transport.saved_exception = error
-    transport.active = False
-    transport.packetizer.close()
-    for channel in list(transport._channels.values()):  # noqa: SLF001 - docs/decisions/0005
-        channel._unlink()  # noqa: SLF001 - docs/decisions/0005
-    if transport.completion_event is not None:
-        transport.completion_event.set()
-    for event in list(transport.channel_events.values()):
-        event.set()

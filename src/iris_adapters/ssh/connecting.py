@@ -7,13 +7,13 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from fabric import Config, Connection
+from fabric import Connection
 from paramiko.client import MissingHostKeyPolicy
-from paramiko.hostkeys import HostKeys as ParamikoHostKeys
 from paramiko.ssh_exception import AuthenticationException, BadHostKeyException, SSHException
 
 from iris_adapters.ssh.dial import dial
 from iris_adapters.ssh.errors import Stage, described, login_failed, no_address, ours, proxy_failed, refused
+from iris_adapters.ssh.host_connection import HostConnection, KnownKeys, fabric_config
 from iris_adapters.ssh.proxy import Proxy, shell_argv
 from iris_adapters.ssh.transport import IrisTransport
 from iris_core.errors import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from fabric import Config
     from paramiko.pkey import PKey
 
     from iris_adapters.ssh.attempt import Attempt
@@ -84,7 +85,7 @@ class Connector:
         Args:
             host: the far end.
             attempt: lets other threads end it; afterwards its `end` closes the connection and what belongs to it.
-            ended: called on the thread that reads the connection when that is over, also where logging in failed.
+            ended: called on the thread that reads the connection when that is over.
 
         Raises:
             HostUnreachableError, AuthenticationFailedError, HostKeyError: see `RemoteShell.run`.
@@ -129,7 +130,9 @@ class Connector:
         self._route(connection, host, attempt, made)
         with attempt.paused():
             known = self._host_keys.of(host)
-        connection.client._host_keys = KnownKeys()  # noqa: SLF001 - docs/decisions/0005
+        client: Any = connection.client
+        client._system_host_keys = KnownKeys()  # noqa: SLF001 - docs/decisions/0005
+        client._host_keys = KnownKeys()  # noqa: SLF001 - as above
         for key in known:
             connection.client.get_host_keys().add(_known_as(connection), key.get_name(), key)
         connection.client.set_missing_host_key_policy(_FirstUse(host, self._host_keys))
@@ -162,6 +165,7 @@ class Connector:
         if not isinstance(transport, IrisTransport):
             raise TypeError(f"Fabric made a {type(transport).__name__}")
         _log_in_no_more(connection, attempt)
+        transport.hand_over()
         return transport
 
     def _route(self, connection: Connection, host: Host, attempt: Attempt, made: _Made) -> None:
@@ -250,11 +254,7 @@ class Connector:
     def _fabric_config(self) -> Config:
         with self._fabric_lock:
             if self._fabric is None:
-                file = self._ssh_config_file
-                # Lazy: iris has a configuration of its own, so Fabric's (~/.fabric.yaml and others) is not read.
-                config = Config(lazy=True, runtime_ssh_path=None if file is None else str(file))
-                config.load_ssh_config()
-                self._fabric = config
+                self._fabric = fabric_config(self._ssh_config_file)
             return self._fabric
 
 
@@ -264,39 +264,6 @@ class _Made:
     def __init__(self) -> None:
         self.proxies: list[Proxy] = []
         self.transports: list[IrisTransport] = []
-
-
-class HostConnection(Connection):  # type: ignore[misc] # Fabric has no types
-    """One whose making leaves the configuration that all share alone.
-
-    Fabric 3.2 declares every attribute of a connection but this one, so that setting it is taken for a change of the
-    configuration, which is then merged anew: another thread that reads it at that moment finds it empty.
-    """
-
-    inline_ssh_env: bool | None = None
-
-    def __setattr__(self, key: str, value: object) -> None:
-        """Set what the class declares without a look at all names that there are, as Invoke takes for each: 0.25 ms of a connection."""
-        if hasattr(type(self), key):
-            object.__setattr__(self, key, value)
-        else:
-            super().__setattr__(key, value)
-
-
-class KnownKeys(ParamikoHostKeys):
-    """Host keys that are looked up as in Paramiko, which makes a class anew for every look: 0.3 ms of a connection."""
-
-    def lookup(self, hostname: str) -> Any:
-        """The keys of a host by their type, None if it has none."""
-        hosts: Any = self
-        keys = [entry.key for entry in hosts._entries if hosts._hostname_matches(hostname, entry)]  # noqa: SLF001 - docs/decisions/0005
-        return _KeysByType((key.get_name(), key) for key in keys) if keys else None
-
-
-class _KeysByType(dict[str, "PKey"]):
-    def keys(self) -> Any:
-        """As a list, which Paramiko takes the first one of: the type that the host is asked for."""
-        return list(self)
 
 
 class _Refuse(MissingHostKeyPolicy):

@@ -285,7 +285,7 @@ class ConnectionPool:
             links = [link for group in self._links.values() for link in group]
             self._links.clear()
             self._looks.clear()
-            threads: list[threading.Thread] = list(self._transports)
+            threads = [transport for transport in self._transports if transport.is_alive()]
         for link in links:
             link.lose(shell_closed(link.host))
         return [*threads, *self._connecting.threads()]

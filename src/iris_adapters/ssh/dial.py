@@ -26,7 +26,9 @@ def dial(address: str, port: int, attempt: Attempt, dead_peer_seconds: float) ->
         OSError: what the last address failed with.
     """
     failure: OSError | None = None
-    for family, kind, protocol, _, target in socket.getaddrinfo(address, port, type=socket.SOCK_STREAM):
+    # As bytes: a name that is a str is taken through a codec that only other alphabets need.
+    name = address.encode() if address.isascii() else address
+    for family, kind, protocol, _, target in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM):
         sock = socket.socket(family, kind, protocol)
         try:
             attempt.guard(partial(_shut, sock))

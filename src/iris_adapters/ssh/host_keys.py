@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KNOWN_HOSTS_FILE: Final = "~/.config/iris/known_hosts"
 _COLUMNS: Final = 3
+_LOCK_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
 
 
 class HostKey(NamedTuple):
@@ -56,6 +57,8 @@ class KnownHosts:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._file = os.fspath(path)
+        self._lock_file = f"{self._file}.lock"
         self._lock = threading.Lock()
         self._read_as: tuple[int, int, int] | None = None
         self._keys: dict[str, tuple[HostKey, ...]] = {}
@@ -99,7 +102,7 @@ class KnownHosts:
 
     def _read(self) -> None:
         try:
-            status = self.path.stat()
+            status = os.stat(self._file)  # noqa: PTH116 - for each connection, and a path's is thrice as dear
         except FileNotFoundError:
             self._read_as, self._keys = None, {}
             return
@@ -117,22 +120,31 @@ class KnownHosts:
     def _append(self, alias: str, keys: tuple[HostKey, ...]) -> None:
         """Not forced to the disk: a thousand hosts would wait for it, and what a power cut takes is learned again."""
         lines = "".join(f"{alias} {kind} {base64}\n" for kind, base64 in keys)
-        with open(self.path, "a+b", opener=_private) as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 1))
-            separator = "" if file.read(1) in {b"", b"\n"} else "\n"
-            file.write(f"{separator}{lines}".encode())
-            file.flush()
+        fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(fd).st_size
+            separator = "" if not size or os.pread(fd, 1, size - 1) == b"\n" else "\n"
+            left = f"{separator}{lines}".encode()
+            while left:
+                left = left[os.write(fd, left) :]
             self._keys[alias] = keys
-            self._read_as = _mark(os.fstat(file.fileno()))
+            self._read_as = _mark(os.fstat(fd))
+        finally:
+            os.close(fd)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Among all processes. The lock is on a file of its own, because ssh-keygen replaces the other one."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(self.path.with_name(f"{self.path.name}.lock"), "ab", opener=_private) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fd = os.open(self._lock_file, _LOCK_FILE, 0o600)
+        except FileNotFoundError:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self._lock_file, _LOCK_FILE, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(fd)
 
 
 class HostKeys:
@@ -233,7 +245,3 @@ def _parsed(key: HostKey) -> PKey | None:
 
 def _mark(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -6,6 +6,7 @@ sent at once waits here until the reactor sends it. Only AES-GCM (RFC 5647), whi
 
 from __future__ import annotations
 
+import random
 import socket
 import struct
 import threading
@@ -22,16 +23,68 @@ if TYPE_CHECKING:
     from paramiko.message import Message
 
 _LENGTH: Final = struct.Struct(">I")
+_HEAD: Final = struct.Struct(">IB")
 _TAG_BYTES: Final = 16
 _LENGTH_BYTES: Final = 4
 _LONGEST_PACKET: Final = 1 << 18  # 32 KiB of data and their heads are usual; RFC 4253, 6.1 asks for 35,000 bytes
 _OVERHEAD_BYTES: Final = _LENGTH_BYTES + _TAG_BYTES
 _COUNTER_BYTES: Final = 8  # of the 12 of the initialization vector; the first four are fixed
 _MUCH_UNSENT_BYTES: Final = 1 << 18
+_READ_AHEAD_BYTES: Final = 1 << 15
 
 
-class HandedOverError(BaseException):
-    """Leaves Paramiko's reading loop between two packets, without what that does for a connection that has ended."""
+class _Gathering:
+    """A socket that is used seldom: it is asked for all that has come, not for the few bytes that Paramiko wants next.
+
+    Args:
+        sock: the socket, or a channel of a gateway.
+
+    Attributes:
+        holds: whether what is sent waits until something must be read. Only where one thread does both.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self.holds = False
+        self._sock = sock
+        self._read = b""
+        self._unsent = b""
+
+    @property
+    def has_read(self) -> bool:
+        """Whether something has come that was not asked for yet."""
+        return bool(self._read)
+
+    def recv(self, size: int) -> bytes:
+        """As a socket's."""
+        if not self._read:
+            self.flush()
+            self._read = self._sock.recv(_READ_AHEAD_BYTES)
+        data, self._read = self._read[:size], self._read[size:]
+        return data
+
+    def send(self, data: bytes) -> int:
+        """As a socket's."""
+        if not self.holds:
+            sent: int = self._sock.send(data)
+            return sent
+        self._unsent += data
+        return len(data)
+
+    def flush(self) -> None:
+        """Send what waits.
+
+        Raises:
+            EOFError: the connection is gone; as Paramiko has it.
+        """
+        if self._unsent:
+            data, self._unsent = self._unsent, b""
+            try:
+                self._sock.sendall(data)
+            except OSError as error:
+                raise EOFError from error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
 
 
 class IrisPacketizer(Packetizer):
@@ -39,7 +92,6 @@ class IrisPacketizer(Packetizer):
 
     Attributes:
         heard_at: when a packet was read last, in seconds of `time.monotonic`; at first, when this was made.
-        may_hand_over: asked before each packet is read; where it says yes, `HandedOverError` is raised instead.
         unread: the beginning of a packet that has not come whole yet. Only after `take_over`.
     """
 
@@ -47,9 +99,10 @@ class IrisPacketizer(Packetizer):
     __slots__ = ("_aead", "_compressed", "_iv", "_iv_counter", "_received", "_seqno", "_unsent", "heard_at", "unread")
 
     def __init__(self, sock: Any) -> None:
-        super().__init__(sock)
+        gathering: Any = _Gathering(sock)
+        super().__init__(gathering)
+        self._gathering: _Gathering = gathering
         self.heard_at = time.monotonic()
-        self.may_hand_over: Callable[[], bool] = lambda: False
         self.unread = b""
         self._sock = sock
         self._seqno = 0
@@ -57,6 +110,7 @@ class IrisPacketizer(Packetizer):
         self._iv = b""
         self._iv_counter = 0
         self._compressed = False
+        self._padded_to = 0  # what AES-GCM wants; 0 with any other cipher
         self._received = 0
         self._lock = threading.Lock()  # for what follows
         self._unsent: list[bytes] | None = None  # None: not taken over
@@ -64,19 +118,22 @@ class IrisPacketizer(Packetizer):
         self._waiting: list[threading.Event] = []  # for less to be unsent
         self._wants_to_send: Callable[[], None] = lambda: None
 
-    # While the connection has a thread of its own.
+    # While one thread waits for each packet.
+
+    def hold_back(self) -> None:
+        """Let what is sent wait until something must be read. Only where one thread does both."""
+        self._gathering.holds = True
+
+    def let_go(self) -> None:
+        """Send what waits, and whatever is sent from now on at once."""
+        self._gathering.holds = False
+        self._gathering.flush()
 
     def start_handshake(self, timeout: float) -> None:
         """Do nothing: iris bounds the whole of connecting, and Paramiko's timer would outlive a failed attempt."""
 
     def read_message(self) -> tuple[int, Message]:
-        """Read a packet.
-
-        Raises:
-            HandedOverError: see `may_hand_over`.
-        """
-        if self.may_hand_over():
-            raise HandedOverError
+        """Read a packet."""
         result: tuple[int, Message] = super().read_message()
         self.heard_at = time.monotonic()
         self._seqno += 1
@@ -96,6 +153,20 @@ class IrisPacketizer(Packetizer):
         self._iv, self._iv_counter = iv[:-_COUNTER_BYTES], int.from_bytes(iv[-_COUNTER_BYTES:], "big")
         self._received = 0
 
+    def set_outbound_cipher(self, block_engine: Any, block_size: int, *args: Any, **kwargs: Any) -> None:
+        """Write with another key from the next packet on."""
+        super().set_outbound_cipher(block_engine, block_size, *args, **kwargs)
+        self._padded_to = block_size if kwargs.get("aead") else 0
+
+    def _build_packet(self, payload: bytes) -> bytes:
+        """As Paramiko's (RFC 4253, 6), which asks the system for the random bytes of each padding."""
+        if not self._padded_to:
+            whole: bytes = super()._build_packet(payload)  # type: ignore[misc] # not in the stubs
+            return whole
+        padding = 3 + self._padded_to - (len(payload) + _LENGTH_BYTES) % self._padded_to
+        filling = random.randbytes(padding)  # noqa: S311 - it is encrypted, and says nothing
+        return b"".join((_HEAD.pack(len(payload) + padding + 1, padding), payload, filling))
+
     def set_inbound_compressor(self, compressor: Any) -> None:
         """Read compressed packets from now on."""
         super().set_inbound_compressor(compressor)
@@ -114,8 +185,13 @@ class IrisPacketizer(Packetizer):
 
     @property
     def can_be_taken_over(self) -> bool:
-        """Whether what arrives can be read by `packets`."""
+        """Whether what arrives can be read by `packets`: a cipher that it knows, and no compression."""
         return self._aead is not None and not self._compressed
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a packet, or a part of one, has come that was not asked for yet. Only before `take_over`."""
+        return self._gathering.has_read
 
     def take_over(self, wants_to_send: Callable[[], None]) -> socket.socket:
         """Let the caller read and send from now on; `wants_to_send` is called, on any thread, when `send_unsent` has something to do.

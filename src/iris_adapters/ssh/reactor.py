@@ -72,9 +72,13 @@ class Reactor:
 
     Args:
         name: of the thread.
+
+    Attributes:
+        thread_id: of the thread, as `threading.get_ident` has it; None before there is one.
     """
 
     def __init__(self, name: str) -> None:
+        self.thread_id: int | None = None
         self._name = name
         self._lock = threading.Lock()  # for what follows
         self._thread: threading.Thread | None = None
@@ -88,11 +92,6 @@ class Reactor:
         self._interests: dict[Connection, int] = {}  # for the thread alone, from here on
         self._read_bytes = 0  # in this round
         self._answers_until = 0.0
-
-    @property
-    def is_current_thread(self) -> bool:
-        """Whether this is called on the reactor's thread."""
-        return threading.current_thread() is self._thread
 
     def adopt(self, connection: Connection) -> None:
         """Look after a connection from now on."""
@@ -133,7 +132,7 @@ class Reactor:
             if self._thread is None:
                 self._start()
             self._posted.append(call)
-            wake = not self._is_woken and not self.is_current_thread
+            wake = not self._is_woken and threading.get_ident() != self.thread_id
             self._is_woken = True
             if wake and self._wake_writer is not None:
                 self._wake_writer.send(b"\0")
@@ -146,6 +145,7 @@ class Reactor:
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._run, args=(self._selector,), name=self._name, daemon=True)
         self._thread.start()
+        self.thread_id = self._thread.ident
 
     def _run(self, selector: selectors.BaseSelector) -> None:
         buffer = memoryview(bytearray(_BUFFER_BYTES))

@@ -43,13 +43,13 @@ _LOOKS_PER_DEADLINE: Final = 10
 class FabricShell:
     """Implements `RemoteShell` with Fabric: `~/.ssh/config`, gateways, ProxyCommand and ssh-agent are honoured.
 
-    One thread, the reactor's, reads all connections and hands what processes write to their listeners. While a connection is being
-    made it has a thread of its own; it keeps that where it goes through a jump host or the peer has no AES-GCM. A host's
+    One thread, the reactor's, reads all connections and hands what processes write to their listeners. A connection gets a thread of its
+    own where it goes through a jump host or the peer has no AES-GCM. A host's
     connection is shared by up to eight processes and any number of forwards; the next process gets a second one. An unused
     connection is closed after half a minute.
 
     Threads, however many hosts: the reactor's, which also opens channels and writes, the watchdog's, at most `most_connects` that connect
-    (and as many of Paramiko's for the logins), at most 64 for what may have to wait: forwards, large inputs, hosts that exchange keys.
+    and log in, at most 64 for what may have to wait: forwards, large inputs, hosts that exchange keys.
     Descriptors: a socket for each connection; the process's limit of open files is raised as far as it may be.
 
     A peer that falls silent is noticed in two ways: the kernel gives up what is not acknowledged (TCP_USER_TIMEOUT, Linux),

@@ -139,15 +139,33 @@ class _NobodyWaits(threading.Event):
 _NOBODY_WAITS: Any = _NobodyWaits()
 
 
+# What Paramiko makes for each channel; dozens of these objects would be thrown away here.
+_FIELDS: Final = tuple(
+    {
+        **vars(Channel(0)),
+        "out_buffer_cv": _NOBODY_WAITS,
+        "status_event": _NOBODY_WAITS,
+        "event": _NOBODY_WAITS,
+        "timeout": 0.0,
+    }.items()
+)
+
+
 class CommandChannel(Channel):
     """A channel whose end, window and answers are told to its sink; without the three events of Paramiko's, which are a kilobyte each."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.out_buffer_cv = self.status_event = self.event = _NOBODY_WAITS
+        for name, value in _FIELDS:  # not by its dict: each would get one of its own then
+            setattr(self, name, value)
+        self.chanid, self._name = number, str(number)
+        self.lock = threading.Lock()
         buffers: Any = SinkBuffer(), SinkBuffer()
         self.in_buffer, self.in_stderr_buffer = buffers
-        self.settimeout(0.0)
+
+    def _set_transport(self, transport: Transport) -> None:
+        """As Paramiko's, which looks its logger up anew."""
+        self.transport = transport
+        self.logger = transport.logger
 
 
 def attach(channel: Channel, sink: ChannelSink) -> tuple[SinkBuffer, SinkBuffer]:

@@ -1,25 +1,27 @@
 """What iris changes in Paramiko's transport: read by a reactor, closing at once, re-keying without deadlock, signs of life, and sinks.
 
-Paramiko gives each connection a thread. Here it has that thread until it is logged in; then a reactor reads all of them. Written against
+Paramiko gives each connection a thread. Here who logs in reads it, until that is done; then a reactor reads all of them. Written against
 Paramiko 5.1: docs/decisions/0005 lists what is relied on, and the contract, re-key and reactor tests guard it.
 """
 
 from __future__ import annotations
 
-import logging
 import socket
+import struct
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
-from paramiko import transport as paramiko_transport
-from paramiko.common import CONNECTION_FAILED_CODE, cMSG_CHANNEL_OPEN, cMSG_GLOBAL_REQUEST
+from paramiko.auth_handler import AuthHandler
+from paramiko.common import CONNECTION_FAILED_CODE, MSG_KEXINIT, cMSG_CHANNEL_OPEN, cMSG_GLOBAL_REQUEST
 from paramiko.message import Message
+from paramiko.packet import NeedRekeyException
 from paramiko.ssh_exception import ChannelException, SSHException
-from paramiko.transport import Transport
 
-from iris_adapters.ssh.adopted import AdoptedTransport, end_transport
-from iris_adapters.ssh.packets import HandedOverError, IrisPacketizer
+from iris_adapters.ssh.adopted import AdoptedTransport
+from iris_adapters.ssh.key_exchange import QuickKeyExchange
+from iris_adapters.ssh.messages import end_transport, take
+from iris_adapters.ssh.packets import IrisPacketizer
 from iris_adapters.ssh.sinks import CHANNEL_HANDLERS, WINDOW_BYTES, CommandChannel, SinkBuffer
 
 if TYPE_CHECKING:
@@ -29,14 +31,11 @@ if TYPE_CHECKING:
 
     from iris_adapters.ssh.reactor import Reactor
 
-LOGGER: Final = logging.getLogger("iris_adapters.ssh.paramiko")
-# Paramiko logs every lost connection as an error with its traceback; iris reports it as an error of its own.
-LOGGER.setLevel(logging.CRITICAL)
-
-_QUICK_CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
+_LENGTH: Final = struct.Struct(">I")
+_NUMBERS: Final = struct.Struct(">III")
+_RESERVED: Final = bytes(8)  # an empty string, and 0
 _POLL_SECONDS: Final = 0.1
 _LONG_POLL_SECONDS: Final = 10.0
-_PARAMIKO: Final[Any] = paramiko_transport  # the parts of it that its stubs do not have
 
 
 class _Opening(NamedTuple):
@@ -45,15 +44,26 @@ class _Opening(NamedTuple):
     refused: Callable[[SSHException], None]
 
 
-class IrisTransport(Transport):
+class _ReadingAuthHandler(AuthHandler):
+    """One whose answers nobody reads but who waits for them."""
+
+    def wait_for_response(self, event: threading.Event) -> list[str]:
+        """As Paramiko's."""
+        transport: Any = self.transport
+        with suppress(Exception):  # what ends it, Paramiko tells
+            transport.read_until(event.is_set)
+        return super().wait_for_response(event)
+
+
+class IrisTransport(QuickKeyExchange):
     """One SSH connection.
 
     Args:
         sock: a connected socket, or a channel of a gateway.
-        ended: called when the connection is over, however it ended, on the thread that read it.
+        ended: called when the connection is over that was logged in, however it ended, on the thread that read it.
         is_gateway: its channels are read by Paramiko itself, as another connection's socket; no sinks.
-        reactor: reads it once it is logged in. It keeps its thread without one, and where a reactor cannot read it: the socket is a
-            gateway's channel, or the peer has no AES-GCM.
+        reactor: reads it once it is handed over. It has a thread of its own without one, and where a reactor cannot read it: the socket
+            is a gateway's channel, or the peer has no AES-GCM.
         disabled_algorithms: as in Paramiko.
     """
 
@@ -76,6 +86,7 @@ class IrisTransport(Transport):
             disabled_algorithms=disabled_algorithms,
             packetizer_class=IrisPacketizer,
         )
+        self._quicken()
         self._ended = ended
         self._is_gateway = is_gateway
         self._reactor = reactor if isinstance(sock, socket.socket) and not is_gateway else None
@@ -85,10 +96,8 @@ class IrisTransport(Transport):
         lock: Any = threading.RLock()
         self.clear_to_send_lock = lock
         self._opening: dict[int, _Opening] = {}  # the channels that were asked for, which Paramiko holds weakly
+        self._reader: int | None = None  # the thread that does, until it is the reactor's
         self._packets: IrisPacketizer = self.packetizer  # type: ignore[assignment] # it was told to make one
-        self._packets.may_hand_over = self._may_hand_over
-        self.set_log_channel(LOGGER.name)
-        self.get_security_options().ciphers = _QUICK_CIPHERS
 
     @property
     def packets(self) -> IrisPacketizer:
@@ -103,9 +112,8 @@ class IrisTransport(Transport):
     @property
     def is_read_here(self) -> bool:
         """Whether this is called on the thread that reads the connection: there nothing may wait."""
-        if self._adopted is None:
-            return threading.current_thread() is self
-        return self._adopted.is_current_thread
+        reader = self._reader if self._adopted is None or self._reactor is None else self._reactor.thread_id
+        return threading.get_ident() == reader
 
     def call_soon(self, call: Callable[[], None]) -> bool:
         """Have `call` made on the reactor's thread, where sending does not wait; False: there is no reactor, or much waits to be sent."""
@@ -128,18 +136,15 @@ class IrisTransport(Transport):
             channel._set_transport(self)  # noqa: SLF001 - as above
             channel._set_window(self.default_window_size, self.default_max_packet_size)  # noqa: SLF001 - as above
             self._opening[number] = _Opening(channel, opened, refused)
-        message = Message()
-        message.add_byte(cMSG_CHANNEL_OPEN)
-        message.add_string("direct-streamlocal@openssh.com" if socket_path else "session")
-        message.add_int(number)
-        message.add_int(self.default_window_size)
-        message.add_int(self.default_max_packet_size)
+        kind, to_socket = b"session", b""
         if socket_path:
-            message.add_string(socket_path)
-            message.add_string("")  # this and the next are reserved
-            message.add_int(0)
+            kind, path = b"direct-streamlocal@openssh.com", socket_path.encode()
+            to_socket = _LENGTH.pack(len(path)) + path + _RESERVED
+        numbers = _NUMBERS.pack(number, self.default_window_size, self.default_max_packet_size)
         try:
-            self._send_user_message(message)
+            self._send_user_message(
+                Message(b"".join((cMSG_CHANNEL_OPEN, _LENGTH.pack(len(kind)), kind, numbers, to_socket)))
+            )
         except BaseException:
             self._opening.pop(number, None)
             raise
@@ -153,15 +158,6 @@ class IrisTransport(Transport):
         with suppress(SSHException, EOFError, OSError):  # whoever waits for the answer will notice
             self._send_user_message(message)
 
-    def run(self) -> None:
-        """Be the connection's thread, until it is the reactor's or over."""
-        try:
-            super().run()
-        except HandedOverError:
-            self._hand_over()
-        else:
-            self._ended()
-
     def close(self) -> None:
         """Close the connection and its channels. Returns at once."""
         with self._handing_over:
@@ -171,28 +167,102 @@ class IrisTransport(Transport):
                 self.active = False
                 self._adopted.end()
 
-    # Handing over, on the connection's own thread.
+    # Logging in, on the thread that wants to.
 
-    def _may_hand_over(self) -> bool:
-        return (
-            self._reactor is not None
-            and self.authenticated
-            and not self.in_kex
-            and not self._expected_packet  # type: ignore[attr-defined] # not in the stubs
-            and self._packets.can_be_taken_over
-        )
+    def start_client(self, event: threading.Event | None = None, timeout: float | None = None) -> None:
+        """Exchange keys. Where a reactor will read the connection, without the thread that Paramiko starts here.
 
-    def _hand_over(self) -> None:
-        with suppress(ValueError):
-            _PARAMIKO._active_threads.remove(self)  # noqa: SLF001 - Paramiko ends these at exit
+        Raises:
+            Exception: whatever ended it.
+        """
+        if self._reactor is None:
+            super().start_client(event, timeout)
+            return
+        self.active = True
+        self._reader = threading.get_ident()
+        self.completion_event = threading.Event()
+        self.sock.settimeout(None)  # it is woken by shutdown
+        self._packets.hold_back()
+        try:
+            self.packetizer.write_all(f"{self.local_version}\r\n".encode())
+            self._check_banner()  # type: ignore[attr-defined] # not in the stubs
+            self._send_kex_init()
+            self._expect_packet(MSG_KEXINIT)  # type: ignore[attr-defined] # not in the stubs
+        except Exception as error:
+            end_transport(self, error)
+            raise
+        self.read_until(self.completion_event.is_set)
+
+    @property
+    def auth_handler(self) -> AuthHandler | None:
+        """How it is being logged in."""
+        return self._auth_handler
+
+    @auth_handler.setter
+    def auth_handler(self, handler: AuthHandler | None) -> None:
+        if handler is not None and self._reactor is not None:
+            handler.__class__ = _ReadingAuthHandler  # Paramiko makes one for each method that it tries
+        self._auth_handler = handler
+
+    def hand_over(self) -> None:
+        """Once logged in, let the reactor read it, or where that cannot, a thread.
+
+        Raises:
+            Exception: whatever ended it before.
+        """
+        if self._reactor is None:
+            return
+        self.read_until(self._is_between_packets)
+        self._packets.let_go()
+        if not self._packets.can_be_taken_over:
+            self.sock.settimeout(self._active_check_timeout)
+            self.start()
+            return
         with self._handing_over:
-            if self._reactor is not None and self.active:
+            if self.active:
                 self._adopted = AdoptedTransport(self, self._packets, self._reactor, self._ended)
                 self.sock = self._adopted.sock
                 self._reactor.adopt(self._adopted)
                 return
         end_transport(self, None)
         self._ended()
+
+    def _is_between_packets(self) -> bool:
+        expected: object = self._expected_packet  # type: ignore[attr-defined] # not in the stubs
+        return not (self._packets.has_more or self.in_kex or expected)
+
+    def run(self) -> None:
+        """Be the connection's thread."""
+        self._reader = self.ident
+        if self._reactor is None:
+            super().run()
+        else:
+            with suppress(Exception):
+                self.read_until(lambda: False)
+        self._ended()
+
+    def read_until(self, done: Callable[[], bool]) -> None:
+        """Deal with what comes, on the one thread that reads it.
+
+        Raises:
+            Exception: whatever ended the connection.
+        """
+        internals: Any = self
+        packets = self._packets
+        try:
+            while not done():
+                if not self.active:
+                    raise EOFError  # noqa: TRY301 - as where the peer ends it
+                if packets.need_rekey() and not self.in_kex:
+                    internals._send_kex_init()  # noqa: SLF001 - docs/decisions/0005
+                try:
+                    kind, message = packets.read_message()
+                except NeedRekeyException:
+                    continue
+                take(self, packets, kind, message)
+        except Exception as error:
+            end_transport(self, error)
+            raise
 
     # Sending.
 
@@ -208,8 +278,9 @@ class IrisTransport(Transport):
             super()._send_user_message(data)  # type: ignore[misc] # not in the stubs
             if adopted is not None and self._packets.need_rekey() and not self.in_kex:
                 adopted.wants_to_send()
-        elif self.clear_to_send.is_set():
-            super()._send_user_message(data)  # type: ignore[misc] # not in the stubs
+        elif self.clear_to_send.is_set():  # and stays so: only this thread begins an exchange
+            with self.clear_to_send_lock:
+                self._send_message(data)  # type: ignore[attr-defined] # not in the stubs
         else:
             self._held_back.append(data)
 
@@ -234,6 +305,6 @@ class IrisTransport(Transport):
 
     def _parse_newkeys(self, m: Message) -> None:
         with self.clear_to_send_lock:  # nobody sends anything before what was held back
-            super()._parse_newkeys(m)  # type: ignore[misc] # not in the stubs
+            super()._parse_newkeys(m)
             while self._held_back:
                 self._send_message(self._held_back.pop(0))  # type: ignore[attr-defined] # not in the stubs

@@ -61,6 +61,7 @@ class Transport:
 
     def __init__(self, channels: dict[int, Channel]) -> None:
         self._channels = channels
+        self.auth_handler = None
         self._handler_table: dict[int, object] = {}
         self._channel_handler_table = {MSG_CHANNEL_EOF: Channel.end}
 

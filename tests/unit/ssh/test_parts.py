@@ -11,7 +11,7 @@ from paramiko.pkey import PKey
 
 from iris_adapters.fakes import FakeClock
 from iris_adapters.ssh.attempt import Attempt
-from iris_adapters.ssh.connecting import HostConnection, KnownKeys
+from iris_adapters.ssh.host_connection import HostConnection, KnownKeys
 from iris_adapters.ssh.process import command_line
 from iris_adapters.ssh.watchdog import Watchdog
 from iris_adapters.ssh.workers import Workers

@@ -1,0 +1,297 @@
+"""Logging in: on the thread that wants to, and then read by the reactor; against a server of Paramiko's own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from paramiko.channel import Channel
+from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
+from paramiko.ed25519key import Ed25519Key
+from paramiko.server import ServerInterface
+from paramiko.ssh_exception import AuthenticationException, SSHException
+from paramiko.transport import Transport
+
+from iris_adapters.ssh.reactor import Reactor
+from iris_adapters.ssh.sinks import CommandChannel
+from iris_adapters.ssh.transport import IrisTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from paramiko.pkey import PKey
+
+SECONDS = 5.0  # more than anything here takes
+CTR = ("aes128-ctr",)
+
+
+class Server(ServerInterface):
+    """Lets everybody in, or does what it is told."""
+
+    def __init__(self, answer: int = AUTH_SUCCESSFUL) -> None:
+        self.answer = answer
+
+    def check_auth_publickey(self, _username: str, _key: PKey) -> int:
+        return self.answer
+
+    def get_allowed_auths(self, _username: str) -> str:
+        return "publickey"
+
+    def check_channel_request(self, _kind: str, _chanid: int) -> int:
+        return OPEN_SUCCEEDED
+
+
+class Hasty:
+    """A server's socket: what follows the word that lets us in comes in one piece with that, as OpenSSH's does."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._held: bytes | None = None
+        self.follow: Callable[[], None] = lambda: None
+
+    def hold(self) -> None:
+        self._held = b""
+
+    def send(self, data: bytes) -> int:
+        if self._held is None:
+            return self._sock.send(data)
+        self._held += data
+        return len(data)
+
+    def recv(self, size: int) -> bytes:
+        if self._held:
+            self.follow()
+            data, self._held = self._held, None
+            self._sock.sendall(data)
+        return self._sock.recv(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class Host:
+    """A server of Paramiko's at the other end of a socket pair."""
+
+    def __init__(self, key: PKey, answer: int = AUTH_SUCCESSFUL, ciphers: tuple[str, ...] = ()) -> None:
+        self.ours, theirs = socket.socketpair()
+        sock: Any = Hasty(theirs)
+        self.sock = sock
+        self.transport: Any = Transport(sock)
+        self.transport.add_server_key(key)
+        if ciphers:
+            self.transport.get_security_options().ciphers = ciphers
+        self.transport.start_server(event=threading.Event(), server=Server(answer))
+
+    def close(self) -> None:
+        self.transport.close()
+        self.ours.close()
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> PKey:
+    path: Path = tmp_path_factory.mktemp("key") / "key"
+    path.write_bytes(
+        Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
+    )
+    return Ed25519Key.from_private_key_file(str(path))
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    reactor = Reactor("the-reactor")
+    yield reactor
+    for thread in reactor.close():
+        thread.join(SECONDS)
+
+
+class Ends:
+    """On which threads it was told that a connection is over."""
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+        self.told = threading.Event()
+
+    def __call__(self) -> None:
+        self.threads.append(threading.current_thread().name)
+        self.told.set()
+
+
+def logged_in(host: Host, key: PKey, reactor: Reactor, ended: Ends) -> IrisTransport:
+    transport = IrisTransport(host.ours, ended=ended, reactor=reactor)
+    transport.name = "its-own-thread"
+    transport.start_client()
+    transport.auth_publickey("root", key)
+    transport.auth_handler = None  # as `Connector` does
+    transport.hand_over()
+    return transport
+
+
+def opened(transport: IrisTransport) -> Channel:
+    """A channel that the host has let us open."""
+    channels: list[Channel] = []
+    told = threading.Event()
+
+    def take(channel: Channel) -> None:
+        channels.append(channel)
+        told.set()
+
+    transport.open_soon(take, lambda error: pytest.fail(str(error)))
+    assert told.wait(SECONDS)
+    return channels[0]
+
+
+def test_it_takes_no_thread_and_the_reactor_sees_the_end(key: PKey, reactor: Reactor) -> None:
+    """Who logs in reads until then, and nobody else: to wake another thread for each step costs a quarter of a login."""
+    host, ended = Host(key), Ends()
+
+    transport = logged_in(host, key, reactor, ended)
+
+    assert (transport.ident, transport.is_active(), ended.threads) == (None, True, [])
+    assert opened(transport).chanid == 0
+    host.close()
+    assert ended.told.wait(SECONDS)
+    assert (ended.threads, transport.is_active()) == (["the-reactor"], False)
+
+
+def test_closing_it_ends_it_once(key: PKey, reactor: Reactor) -> None:
+    """From another thread, twice; the peer sees it, and the socket is closed by the reactor alone."""
+    host, ended = Host(key), Ends()
+    transport = logged_in(host, key, reactor, ended)
+
+    host.ours.close()  # who dialled holds an empty shell
+    transport.close()
+    transport.close()
+    for thread in reactor.close():
+        thread.join(SECONDS)
+
+    host.transport.join(SECONDS)
+    assert (len(ended.threads), host.transport.is_active()) == (1, False)
+
+
+def test_where_the_host_has_no_aes_gcm_a_thread_reads_it(key: PKey, reactor: Reactor) -> None:
+    """Only that is read out of the reactor's buffer."""
+    host, ended = Host(key, ciphers=CTR), Ends()
+
+    transport = logged_in(host, key, reactor, ended)
+
+    assert (transport.is_alive(), transport.name) == (True, "its-own-thread")
+    assert opened(transport).chanid == 0
+    transport.close()
+    transport.join(SECONDS)
+    host.close()
+    assert (ended.threads, transport.is_alive()) == (["its-own-thread"], False)
+
+
+@pytest.mark.parametrize("ciphers", [(), CTR])
+def test_it_goes_on_after_new_keys(key: PKey, reactor: Reactor, ciphers: tuple[str, ...]) -> None:
+    """Which the host asks for."""
+    host = Host(key, ciphers=ciphers)
+    transport = logged_in(host, key, reactor, Ends())
+
+    host.transport.renegotiate_keys()
+    ended_at = time.monotonic() + SECONDS
+    while host.transport.in_kex and time.monotonic() < ended_at:
+        time.sleep(0.01)
+
+    assert not host.transport.in_kex
+    assert opened(transport).chanid == 0
+    host.close()
+    transport.close()
+
+
+def test_what_comes_with_the_word_that_lets_us_in_is_read(key: PKey, reactor: Reactor) -> None:
+    """The reactor begins with what follows it, and each packet counts: the next could not be decrypted."""
+    host, ended = Host(key), Ends()
+    told: list[str] = []
+
+    def check(_username: str, _key: PKey) -> int:
+        host.sock.hold()
+        return AUTH_SUCCESSFUL
+
+    def follow() -> None:
+        told.append("hostkeys-00@openssh.com")
+        host.transport.global_request(told[0], wait=False)
+
+    host.transport.server_object.check_auth_publickey = check
+    host.sock.follow = follow
+
+    transport = logged_in(host, key, reactor, ended)
+
+    assert opened(transport).chanid == 0
+    assert told
+    host.close()
+    assert ended.told.wait(SECONDS)
+
+
+def test_where_the_host_lets_nobody_in_the_login_fails_as_with_paramiko(key: PKey, reactor: Reactor) -> None:
+    """And the connection lives on, for the next key."""
+    host = Host(key, AUTH_FAILED)
+    transport = IrisTransport(host.ours, reactor=reactor)
+    transport.start_client()
+
+    for _ in range(2):
+        with pytest.raises(AuthenticationException):
+            transport.auth_publickey("root", key)
+
+    assert transport.is_active()
+    host.close()
+
+
+def test_where_the_host_wants_more_it_says_what(key: PKey, reactor: Reactor) -> None:
+    """A key alone may not be enough."""
+    host = Host(key, AUTH_PARTIALLY_SUCCESSFUL)
+    transport = IrisTransport(host.ours, reactor=reactor)
+    transport.start_client()
+
+    assert transport.auth_publickey("root", key) == ["publickey"]
+
+    host.close()
+
+
+def test_a_host_that_hangs_up_ends_the_exchange_and_one_that_does_later_the_login(key: PKey, reactor: Reactor) -> None:
+    """Whoever waits is told."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours, pytest.raises((SSHException, EOFError)):
+        IrisTransport(ours, reactor=reactor).start_client()
+
+    host = Host(key)
+    transport = IrisTransport(host.ours, reactor=reactor)
+    transport.start_client()
+    host.transport.close()
+    with pytest.raises((AuthenticationException, ConnectionResetError)):  # a reset where it left something unread
+        transport.auth_publickey("root", key)
+    assert not transport.is_active()
+    host.close()
+
+
+def test_closing_it_from_another_thread_ends_a_login_that_hangs(reactor: Reactor) -> None:
+    """A host that accepts and says nothing: the attempt's time is what ends it."""
+    ours, theirs = socket.socketpair()
+    transport = IrisTransport(ours, reactor=reactor)
+    timer = threading.Timer(0.1, transport.close)
+    timer.start()
+    began = time.monotonic()
+
+    with ours, theirs, pytest.raises((SSHException, EOFError)):
+        transport.start_client()
+
+    assert time.monotonic() - began < SECONDS
+    timer.join()
+
+
+def test_a_channel_has_what_paramiko_gives_one() -> None:
+    """It is made from a pattern, without the objects that iris does without."""
+    ours, theirs = vars(CommandChannel(7)), vars(Channel(7))
+    replaced = {"in_buffer", "in_stderr_buffer", "lock", "out_buffer_cv", "status_event", "event", "timeout"}
+    assert ours.keys() == theirs.keys()
+    assert {name: ours[name] for name in ours.keys() - replaced} == {
+        name: theirs[name] for name in theirs.keys() - replaced
+    }
+    assert vars(CommandChannel(8))["lock"] is not ours["lock"]
