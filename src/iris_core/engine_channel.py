@@ -321,14 +321,19 @@ class EngineChannel:
 
     def _bytes(self, seconds: float, *, until_drain: bool = False) -> Generator[None, Event, bytes | None]:
         """The next bytes; None when the time ran out, or when the source is to finish."""
-        event = yield from self.event(seconds, until_drain=until_drain)
-        match event:
-            case Received(data):
-                return data
-            case Ended():
-                raise LostError(self._why(event))
-            case _:
-                return None
+        wake_at = self.wake_at = self.now + seconds  # as `event`, without its generator: most lines come one by one
+        while not (until_drain and self.draining):
+            event = yield
+            match event:
+                case Received(data):
+                    return data
+                case Ended():
+                    raise LostError(self._why(event))
+                case Woken() if self.now < wake_at:
+                    pass
+                case _:
+                    return None
+        return None
 
     def _why(self, event: Ended) -> str:
         if event.reason is not None:

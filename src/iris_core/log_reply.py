@@ -59,6 +59,7 @@ class LogReply:
             return NO_LINES
         parts: list[bytes] = []
         count = 0
+        lines = NO_LINES
         framed_chunks = reply.chunked and self._framed
         while True:
             if framed_chunks and not entries.rest:
@@ -72,7 +73,7 @@ class LogReply:
             read = entries.read(piece)
             parts += read
             count += len(read)
-        return Lines(b"".join(parts), count)
+        return lines if lines.count == count else Lines(b"".join(parts), count)
 
     def check(self) -> None:
         """Check, when it is complete, that it was a log.

@@ -99,12 +99,14 @@ class AdoptedTransport:
                     raise EOFError
         finally:
             self._hand_over_data()
-        self._start_due_exchange()
+        if packets.need_rekey():
+            self._start_exchange()
         return count
 
     def write(self) -> bool:
         """See `reactor.Connection`."""
-        self._start_due_exchange()
+        if self._packets.need_rekey():
+            self._start_exchange()
         return self._packets.send_unsent()
 
     @property
@@ -137,6 +139,6 @@ class AdoptedTransport:
         if self._channel is not None:
             take_data(self._channel, data)
 
-    def _start_due_exchange(self) -> None:
-        if self._packets.need_rekey() and not self._transport.in_kex:
+    def _start_exchange(self) -> None:
+        if not self._transport.in_kex:
             self._transport._send_kex_init()  # noqa: SLF001 - docs/decisions/0005
