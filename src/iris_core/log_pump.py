@@ -147,6 +147,7 @@ class LogPump:
         self._ready: deque[CaptureSlot] = deque()
         self._timers: list[tuple[float, int, CaptureSlot]] = []
         self._timer_number = 0
+        self._is_woken = False  # by mail that has not been looked at
 
     def add(self, name: str, host: Host, container: str, file: LandedFile, *, use_sudo: bool) -> CaptureSlot:
         """Begin to capture a container's log into a file, which the pump closes when it is done."""
@@ -219,12 +220,14 @@ class LogPump:
     def _mail(self, slot: CaptureSlot) -> None:
         """There is something in a source's inbox (on any thread)."""
         self._ready.append(slot)
-        if not self.wake.is_set():  # `step` clears it before it looks at what is ready
+        if not self._is_woken:  # `step` clears it before it looks at what is ready
+            self._is_woken = True
             self.wake.set()
 
     def step(self) -> float | None:
         """Do all that is to be done now; return in how many seconds there is more if nothing happens, None for never."""
         self.wake.clear()
+        self._is_woken = False  # after it: else it could be forgotten between the two, and nobody would wake it again
         for _ in range(len(self._ready)):
             self._take_inbox(self._ready.popleft())
         now = self._clock.monotonic()
@@ -278,14 +281,14 @@ class LogPump:
             slot.timer_at = wake_at
             self._timer_number += 1
             heapq.heappush(self._timers, (wake_at, self._timer_number, slot))
-            self.wake.set()
 
     def _perform(self, slot: CaptureSlot, actions: list[Action]) -> None:
         """Do what a source wants done. Its timer is the caller's affair, once, after all that there was to perform."""
         slot.pending.extend(actions)
         while slot.pending and slot.stalled_until is None:
             try:
-                answer = self._act(slot, slot.pending[0])
+                action = slot.pending[0]
+                answer = slot.landing.act(action) if type(action) is Land else self._act(slot, action)
             except LogFileError as error:
                 slot.stalled_until = self._clock.monotonic() + _STALL_SECONDS
                 slot.landing.failed(error)
@@ -298,8 +301,6 @@ class LogPump:
 
     def _act(self, slot: CaptureSlot, action: Action) -> Event | None:
         match action:
-            case Land():
-                return slot.landing.act(action)
             case Send(data):
                 slot.inbox.write(data)
             case Open(argv, socket_path):

@@ -117,15 +117,17 @@ class LogSource:
         """Be told what happened, and return what to do about it."""
         if self.finished:
             return []
-        self._channel.now = now
+        channel = self._channel
+        channel.now = now
         if isinstance(event, Complained):
-            self._channel.complained(event.data)
+            channel.complained(event.data)
             return []
         try:
             self._steps.send(event)
         except StopIteration:
             self.finished = True
-        return self._channel.take_actions()
+        actions, channel.actions = channel.actions, []
+        return actions
 
     def drain(self, now: float) -> list[Action]:
         """Take what the engine has at this moment, then finish. Returns what to do."""

@@ -166,7 +166,7 @@ class SshProcess:
             with self._lock:
                 self._handing_over = False
         err = self._err
-        if self._end is not None or (err is not None and err.read_ready()):
+        if self._end is not None or (err is not None and err.chunks):
             self._hand_over()  # what came meanwhile, and whoever brought it saw that this thread would look again
         return True
 

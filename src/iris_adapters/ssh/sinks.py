@@ -61,17 +61,25 @@ class ChannelSink(Protocol):
 
 
 class SinkBuffer:
-    """Takes the place of a channel's `BufferedPipe`: never blocks, and tells its sink of every arrival."""
+    """Takes the place of a channel's `BufferedPipe`: never blocks, and tells its sink of every arrival.
 
-    __slots__ = ("_bytes", "_chunks", "has_ended", "is_closed", "sink", "taken_bytes")
+    Attributes:
+        sink: who hears of it; None while there is nobody.
+        chunks: what has arrived and was not read; None or empty: nothing.
+        has_ended: whether the far side sends no more data.
+        is_closed: whether it has closed the channel.
+        taken_bytes: by the sink at once, that the channel's window does not know of yet.
+    """
+
+    __slots__ = ("_bytes", "chunks", "has_ended", "is_closed", "sink", "taken_bytes")
 
     def __init__(self) -> None:
         self.sink: ChannelSink | None = None
         self.has_ended = False
         self.is_closed = False
-        self._chunks: deque[bytes] | None = None  # made when first needed: an empty deque is 760 bytes
+        self.chunks: deque[bytes] | None = None  # made when first needed: an empty deque is 760 bytes
         self._bytes = 0
-        self.taken_bytes = 0  # by the sink at once, that the channel's window does not know of yet
+        self.taken_bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Called by the channel with what has arrived.
@@ -83,31 +91,27 @@ class SinkBuffer:
             return
         if self._bytes > WINDOW_BYTES:
             raise SSHException("The host sends more than the channel's window allows")
-        if self._chunks is None:
-            self._chunks = deque()
-        self._chunks.append(data)
+        if self.chunks is None:
+            self.chunks = deque()
+        self.chunks.append(data)
         self._bytes += len(data)
         if self.sink is not None:
             self.sink.readable()
 
-    def hand_over(self, data: bytes) -> bool:
-        """Have the sink take what has arrived, if it will and nothing waits before it; returns whether it did."""
-        return self.sink is not None and not self._chunks and self.sink.take(data)
-
     def read(self, nbytes: int, _timeout: float | None = None) -> bytes:
         """Called by `Channel.recv`, which then opens the window again by as much. Empty: nothing is there."""
-        if not self._chunks:
+        if not self.chunks:
             return b""
-        chunk = self._chunks.popleft()
+        chunk = self.chunks.popleft()
         if len(chunk) > nbytes:
-            self._chunks.appendleft(chunk[nbytes:])
+            self.chunks.appendleft(chunk[nbytes:])
             chunk = chunk[:nbytes]
         self._bytes -= len(chunk)
         return chunk
 
     def read_ready(self) -> bool:
         """Whether `read` would return something."""
-        return bool(self._chunks)
+        return bool(self.chunks)
 
     def close(self) -> None:
         """Called by the channel with its lock held, so nothing is done here: the handlers below tell the sink later."""
@@ -220,7 +224,8 @@ def take_data(channel: Channel, data: bytes) -> None:
         SSHException: see `SinkBuffer.feed`.
     """
     buffer: Any = channel.in_buffer
-    if not (isinstance(buffer, SinkBuffer) and data and buffer.hand_over(data)):
+    sink = buffer.sink if data and isinstance(buffer, SinkBuffer) and not buffer.chunks else None
+    if sink is None or not sink.take(data):
         buffer.feed(data)
         return
     buffer.taken_bytes += len(data)
