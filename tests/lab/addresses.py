@@ -13,7 +13,7 @@ _LAST_BYTES = 254
 
 
 class AddressPool:
-    """Hands out 127.x.y.z on which a port is free, from 127.0.0.2 on.
+    """Hands out 127.x.y.z on which a port is free: those that it was given back first, then from 127.0.0.2 on.
 
     An address is reserved by an abstract Unix socket of its name, which vanishes with the process that holds it.
     """
@@ -21,6 +21,7 @@ class AddressPool:
     def __init__(self, port: int) -> None:
         self._port = port
         self._reservations: dict[str, socket.socket] = {}
+        self._given_back: list[str] = []
         self._lock = threading.Lock()
 
     def take(self) -> str:
@@ -30,8 +31,10 @@ class AddressPool:
             OSError: there is none.
         """
         with self._lock:
-            for address in _candidates():
+            for address in (*self._given_back, *_candidates()):
                 if self._reserve(address):
+                    if address in self._given_back:
+                        self._given_back.remove(address)
                     return address
         raise OSError(
             f"port {self._port} is taken on every loopback address: end the service that listens on 0.0.0.0:{self._port}, "
@@ -42,6 +45,8 @@ class AddressPool:
         """Let others have it. Given back already is fine."""
         with self._lock:
             reservation = self._reservations.pop(address, None)
+            if reservation is not None:
+                self._given_back.append(address)
         if reservation is not None:
             reservation.close()
 
