@@ -34,10 +34,9 @@ def one(name: str, tests: str, file: str, old: str, new: str) -> Mutation:
     return Mutation(name, tests, ((file, old, new),))
 
 
-ENDED: Final = """            case Ended():
-                raise LostError(self._why(event))
-            case _:
-                return None
+ENDED: Final = """                case Ended():
+                    raise LostError(self._why(event))
+                case Woken() if self.now < wake_at:
 """
 SILENT: Final = """                raise LostError(f"the Docker engine fell silent for {REPLY_SECONDS:.0f} s in the middle of an answer")
 """
@@ -71,7 +70,7 @@ MUTATIONS: Final = (
         "a connection that ends counts as the end of the answer",
         "test_capture.py",
         (
-            ("engine_channel.py", ENDED, "            case _:\n                return None\n"),
+            ("engine_channel.py", ENDED, "                case Woken() if self.now < wake_at:\n"),
             ("engine_channel.py", SILENT, COMPLETE),
         ),
     ),
@@ -167,7 +166,7 @@ MUTATIONS: Final = (
         "        if torn:\n            os.ftruncate(self._fd, end)\n",
         "        if not torn:\n            os.ftruncate(self._fd, end)\n",
     ),
-    one("a torn event is not cut", "test_log_file.py", "log_file.py", "        self._cut_torn_event()\n", ""),
+    one("a torn event is not cut", "test_log_file.py", "log_file.py", "            _cut_torn_event(events)\n", ""),
     one(
         "the last line alone is the anchor",
         "test_capture.py",
