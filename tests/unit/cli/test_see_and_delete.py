@@ -150,7 +150,7 @@ class TestDown:
 
     def test_a_host_that_says_nothing_does_not_stop_it(self, cluster: Rig) -> None:
         """It is told, and deleted."""
-        cluster.config.write_text(GCP + "logs: {black_box_seconds: 0.05}\n")
+        cluster.config.write_text(GCP + "logs: {black_box_seconds: 0.4}\n")
         cluster.unreachable = ("iris-tpu-1-w1",)
         code, _, err = cluster.run("down", "-c", cluster.config)
         assert (code, cluster.inventory.names()) == (0, [])
