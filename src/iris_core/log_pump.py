@@ -147,7 +147,6 @@ class LogPump:
         self._ready: deque[CaptureSlot] = deque()
         self._timers: list[tuple[float, int, CaptureSlot]] = []
         self._timer_number = 0
-        self._is_woken = False  # by mail that has not been looked at
 
     def add(self, name: str, host: Host, container: str, file: LandedFile, *, use_sudo: bool) -> CaptureSlot:
         """Begin to capture a container's log into a file, which the pump closes when it is done."""
@@ -220,14 +219,12 @@ class LogPump:
     def _mail(self, slot: CaptureSlot) -> None:
         """There is something in a source's inbox (on any thread)."""
         self._ready.append(slot)
-        if not self._is_woken:  # `step` clears it before it looks at what is ready
-            self._is_woken = True
+        if not self.wake.is_set():  # `step` clears it before it looks at what is ready
             self.wake.set()
 
     def step(self) -> float | None:
         """Do all that is to be done now; return in how many seconds there is more if nothing happens, None for never."""
         self.wake.clear()
-        self._is_woken = False  # after it: else it could be forgotten between the two, and nobody would wake it again
         for _ in range(len(self._ready)):
             self._take_inbox(self._ready.popleft())
         now = self._clock.monotonic()

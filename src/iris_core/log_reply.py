@@ -31,19 +31,20 @@ class LogReply:
 
     Args:
         tty: whether the container has a terminal.
-
-    Attributes:
-        complete: whether all of it has come, which is proven.
     """
 
-    __slots__ = ("_entries", "_framed", "_refusal", "_reply", "complete")
+    __slots__ = ("_entries", "_framed", "_refusal", "_reply")
 
     def __init__(self, *, tty: bool) -> None:
-        self.complete = False
         self._reply = HttpReply()
         self._refusal = Message(self._reply)
         self._framed = not tty
         self._entries = FrameReader() if self._framed else TtyReader()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of it has come, which is proven."""
+        return self._reply.complete
 
     def feed(self, data: bytes) -> Lines:
         """Take bytes of the connection and return the lines of the entries that are now whole, in the engine's order.
@@ -55,7 +56,6 @@ class LogReply:
         reply.receive(data)
         if reply.status != _OK:
             self._refusal.add(reply.pieces())
-            self.complete = reply.complete
             return NO_LINES
         parts: list[bytes] = []
         count = 0
@@ -67,16 +67,12 @@ class LogReply:
                 if lines.count:
                     parts.append(lines.data)
                     count += lines.count
-                if reply.position == len(reply.unread):
-                    reply.unread, reply.position = b"", 0
-                    break
             piece = reply.next_piece()
             if piece is None:
                 break
             read = entries.read(piece)
             parts += read
             count += len(read)
-        self.complete = reply.complete
         return lines if lines.count == count else Lines(b"".join(parts), count)
 
     def check(self) -> None:

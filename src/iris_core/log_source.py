@@ -126,8 +126,7 @@ class LogSource:
             self._steps.send(event)
         except StopIteration:
             self.finished = True
-        actions, channel.actions = channel.actions, []
-        return actions
+        return channel.take_actions()
 
     def drain(self, now: float) -> list[Action]:
         """Take what the engine has at this moment, then finish. Returns what to do."""

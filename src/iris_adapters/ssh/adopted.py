@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from paramiko.common import MSG_CHANNEL_DATA
 from paramiko.message import Message
 
-from iris_adapters.ssh.messages import end_transport, take
+from iris_adapters.ssh.messages import end_transport, start_due_exchange, take
 from iris_adapters.ssh.reactor import READ_BYTES
 from iris_adapters.ssh.sinks import take_data
 
@@ -99,14 +99,12 @@ class AdoptedTransport:
                     raise EOFError
         finally:
             self._hand_over_data()
-        if packets.need_rekey():
-            self._start_exchange()
+        start_due_exchange(transport, packets)
         return count
 
     def write(self) -> bool:
         """See `reactor.Connection`."""
-        if self._packets.need_rekey():
-            self._start_exchange()
+        start_due_exchange(self._transport, self._packets)
         return self._packets.send_unsent()
 
     @property
@@ -138,7 +136,3 @@ class AdoptedTransport:
         self._pieces.clear()
         if self._channel is not None:
             take_data(self._channel, data)
-
-    def _start_exchange(self) -> None:
-        if not self._transport.in_kex:
-            self._transport._send_kex_init()  # noqa: SLF001 - docs/decisions/0005

@@ -37,8 +37,8 @@ class QuickKeyExchange(Transport):
 
     _preferred_ciphers = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 
-    def _quicken(self) -> None:
-        """To be called once it is made."""
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._derived_from: tuple[object, bytes] = (None, b"")  # the secret, and the beginning of what is hashed
         self.log_name, self.logger = LOGGER.name, LOGGER
         if not LOGGER.isEnabledFor(logging.ERROR):

@@ -68,6 +68,12 @@ def _dispatch(transport: Any, packets: IrisPacketizer, kind: int, message: Messa
         transport._send_message(answer)  # noqa: SLF001 - docs/decisions/0005
 
 
+def start_due_exchange(transport: Any, packets: IrisPacketizer) -> None:
+    """Begin to exchange keys anew if it is time."""
+    if packets.need_rekey() and not transport.in_kex:
+        transport._send_kex_init()  # noqa: SLF001 - docs/decisions/0005
+
+
 def end_transport(transport: Any, error: Exception | None) -> None:
     """Do what Paramiko's thread does at its end: whoever waits for something of the transport wakes and finds it gone."""
     if error is not None:

@@ -20,7 +20,7 @@ from paramiko.ssh_exception import ChannelException, SSHException
 
 from iris_adapters.ssh.adopted import AdoptedTransport
 from iris_adapters.ssh.key_exchange import QuickKeyExchange
-from iris_adapters.ssh.messages import end_transport, take
+from iris_adapters.ssh.messages import end_transport, start_due_exchange, take
 from iris_adapters.ssh.packets import IrisPacketizer
 from iris_adapters.ssh.sinks import CHANNEL_HANDLERS, WINDOW_BYTES, CommandChannel, SinkBuffer
 
@@ -86,7 +86,6 @@ class IrisTransport(QuickKeyExchange):
             disabled_algorithms=disabled_algorithms,
             packetizer_class=IrisPacketizer,
         )
-        self._quicken()
         self._ended = ended
         self._is_gateway = is_gateway
         self._reactor = reactor if isinstance(sock, socket.socket) and not is_gateway else None
@@ -247,14 +246,12 @@ class IrisTransport(QuickKeyExchange):
         Raises:
             Exception: whatever ended the connection.
         """
-        internals: Any = self
         packets = self._packets
         try:
             while not done():
                 if not self.active:
                     raise EOFError  # noqa: TRY301 - as where the peer ends it
-                if packets.need_rekey() and not self.in_kex:
-                    internals._send_kex_init()  # noqa: SLF001 - docs/decisions/0005
+                start_due_exchange(self, packets)
                 try:
                     kind, message = packets.read_message()
                 except NeedRekeyException:
