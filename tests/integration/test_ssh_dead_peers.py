@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from iris_adapters.system_clock import SystemClock
 from iris_core.config import SshConfig
 from iris_core.errors import CommandTimeoutError, ConnectionLostError, HostUnreachableError
 from tests.contracts.remote_shell_cases import Recorder, a_host
+from tests.support.garbage import kept_from_collector
 from tests.support.proxy import FaultyProxy, Mode, Trigger
 from tests.support.sshd import Sshd
 
@@ -125,6 +127,50 @@ def test_a_reset_in_the_middle_of_a_stream_is_heard_at_once(sshd: Sshd, tmp_path
         assert isinstance(recorder.end(5), ConnectionLostError)
         assert 0 < recorder.received <= 1_000_000
         shell.close()
+
+
+def test_lost_connections_leave_nothing_behind(sshd: Sshd, tmp_path: Path) -> None:
+    """Whatever used them: a process, or the client of a forward. Of 1,000 hosts that are lost at once 50 MB would be left, each time."""
+    with FaultyProxy((sshd.address, sshd.port)) as proxy, socket.create_server(("127.0.0.1", 0)) as listener:
+        shell = shell_to(sshd, proxy.port, tmp_path)
+        shell.run(HOST, ("true",), timeout_seconds=10)
+
+        with kept_from_collector() as garbage:
+            for argv in (QUIET, CHATTER):
+                recorder = started(shell, argv)
+                with (
+                    shell.forward(HOST, listener.getsockname()[1]) as forward,
+                    socket.create_connection(("127.0.0.1", forward.local_port)) as client,
+                ):
+                    listener.accept()[0].close()
+                    assert client.recv(1) == b""
+                    proxy.set(Mode.RESET)
+                    assert isinstance(recorder.end(5), ConnectionLostError)
+                    proxy.set(Mode.PASS)
+            shell.close()
+
+        assert not garbage
+
+
+def test_hosts_that_cannot_be_connected_to_leave_nothing_behind(sshd: Sshd, tmp_path: Path) -> None:
+    """They are tried again and again: one that refuses connections, one that says nothing, one that breaks off."""
+    with (
+        FaultyProxy((sshd.address, sshd.port), triggers=[Trigger(1_500, Mode.RESET)], seed=1) as breaking,
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        closing(socket.socket()) as refusing,
+    ):
+        refusing.bind(("127.0.0.1", 0))
+        ports = [breaking.port, *(sock.getsockname()[1] for sock in (silent, refusing))]
+
+        with kept_from_collector() as garbage:
+            for port in ports:
+                shell = shell_to(sshd, port, tmp_path, connect_timeout_seconds=1.0)
+                recorder = Recorder()
+                shell.start(HOST, QUIET, recorder)
+                assert isinstance(recorder.end(5), HostUnreachableError)
+                shell.close()
+
+        assert not garbage
 
 
 def test_a_server_that_is_killed_is_heard_at_once(tmp_path: Path) -> None:

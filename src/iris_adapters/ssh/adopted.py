@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from paramiko.common import MSG_CHANNEL_DATA
 from paramiko.message import Message
 
+from iris_adapters.ssh.errors import let_go
 from iris_adapters.ssh.messages import end_transport, start_due_exchange, take
 from iris_adapters.ssh.reactor import READ_BYTES
 from iris_adapters.ssh.sinks import take_data
@@ -35,19 +36,17 @@ class AdoptedTransport:
         transport: an `IrisTransport` whose thread has stopped reading between two packets.
         packets: its packetizer.
         reactor: calls this object from now on.
-        ended: called when the connection is over.
 
     Attributes:
         sock: see `reactor.Connection`.
     """
 
-    __slots__ = ("_channel", "_channel_number", "_ended", "_packets", "_pieces", "_reactor", "_transport", "sock")
+    __slots__ = ("_channel", "_channel_number", "_packets", "_pieces", "_reactor", "_transport", "sock")
 
-    def __init__(self, transport: Any, packets: IrisPacketizer, reactor: Reactor, ended: Callable[[], None]) -> None:
+    def __init__(self, transport: Any, packets: IrisPacketizer, reactor: Reactor) -> None:
         self._transport = transport
         self._packets = packets
         self._reactor = reactor
-        self._ended = ended
         self._channel: Channel | None = None  # that spoke last: most often there is only one
         self._channel_number = -1
         self._pieces: list[bytes] = []  # of what that said, and nobody was told yet
@@ -113,9 +112,13 @@ class AdoptedTransport:
         return not self._packets.much_unsent
 
     def ended(self, error: Exception | None) -> None:
-        """See `reactor.Connection`."""
-        end_transport(self._transport, error)
-        self._ended()
+        """See `reactor.Connection`. Lets go of the transport, so that it is freed with the last who uses it."""
+        transport = self._transport
+        del self._transport, self._packets, self._channel
+        if error is not None:
+            let_go(error)
+        end_transport(transport, error)
+        transport.tell_ended()
 
     def _take_data(self, plain: bytes) -> None:
         """The message of which there are millions, a channel's data: without a `Message` for it."""

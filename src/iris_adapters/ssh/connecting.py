@@ -96,9 +96,8 @@ class Connector:
         except Exception as error:
             ended_early, expired = attempt.ended, attempt.expired
             attempt.end()
-            for part in made.transports:  # their threads are to be over when the failure is told
-                if part.ident is not None:
-                    part.join(_JOIN_SECONDS)
+            for transport in made.transports:  # their threads are to be over when the failure is told
+                transport.give_up(_JOIN_SECONDS)
             if ended_early and not expired:
                 raise HostUnreachableError(f"{described(host)}: connecting was given up", host=host.name) from error
             if isinstance(error, BadHostKeyException):
@@ -110,6 +109,8 @@ class Connector:
                     f"{described(host)} did not let us in within {attempt.seconds:g} s: is it booting, or overloaded?",
                     host=host.name,
                 ) from error
+            if isinstance(error, RemoteShellError):
+                raise
             raise ours(error, host, Stage.CONNECTING) from error
         attempt.succeed()
         return transport

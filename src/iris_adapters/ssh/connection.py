@@ -5,11 +5,12 @@ from __future__ import annotations
 import heapq
 import random
 import threading
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from iris_adapters.ssh.attempt import Attempt
-from iris_adapters.ssh.errors import Stage, described, ours
+from iris_adapters.ssh.errors import Stage, described, let_go, ours
 from iris_adapters.ssh.heap import give_back_heap
 from iris_adapters.ssh.workers import Workers
 from iris_core.errors import ConnectionLostError, RemoteShellError
@@ -69,6 +70,7 @@ class Link:
     """
 
     __slots__ = (
+        "__weakref__",
         "_lock",
         "_loss",
         "_monotonic",
@@ -208,7 +210,7 @@ class ConnectionPool:
         self._connecting = Workers("iris-ssh-connect", config.most_connects)
         self._lock = threading.Lock()
         self._links: dict[Host, list[Link]] = {}
-        self._looks: list[tuple[float, int, Link]] = []  # a heap: when to look at which next
+        self._looks: list[tuple[float, int, weakref.ref[Link]]] = []  # a heap: when to look at which next
         self._look_number = 0
         self._transports: set[IrisTransport] = set()
         self._made = 0  # connections since the heap was given back
@@ -265,8 +267,8 @@ class ConnectionPool:
         links: list[Link] = []
         with self._lock:
             while self._looks and self._looks[0][0] <= now:
-                _, _, link = heapq.heappop(self._looks)
-                if not link.forgotten:
+                link = heapq.heappop(self._looks)[2]()
+                if link is not None and not link.forgotten:
                     links.append(link)
             at_rest = self._made >= _MANY_CONNECTS and now - self._made_at >= _REST_SECONDS
             if at_rest:
@@ -310,11 +312,8 @@ class ConnectionPool:
         try:
             transport = self._connector.connect(link.host, link.attempt, lambda: self._was_ended(link))
         except RemoteShellError as error:
-            with self._lock:
-                self._forget(link)
-                leases, link.leases = link.leases, set()
-            for lease in leases:
-                lease.failed(error)
+            let_go(error)
+            self._failed(link, error.with_traceback(None))  # which would keep what is at hand here
             return
         with self._lock:
             self._made += 1
@@ -329,6 +328,13 @@ class ConnectionPool:
                 lease.ready(link)
             else:
                 self._workers.submit(partial(lease.ready, link))
+
+    def _failed(self, link: Link, error: RemoteShellError) -> None:
+        with self._lock:
+            self._forget(link)
+            leases, link.leases = link.leases, set()
+        for lease in leases:
+            lease.failed(error)
 
     def _was_ended(self, link: Link) -> None:
         """On the transport's thread. While it connects, the attempt reports what went wrong."""
@@ -351,7 +357,7 @@ class ConnectionPool:
     def _look_later(self, link: Link, at: float) -> None:
         if not link.forgotten:
             self._look_number += 1
-            heapq.heappush(self._looks, (at, self._look_number, link))
+            heapq.heappush(self._looks, (at, self._look_number, weakref.ref(link)))
 
     def _look_at(self, link: Link, now: float) -> float:
         """Look after one; returns when to do so next."""

@@ -7,6 +7,7 @@ was running. So each row has two columns. The most derived class in the table de
 from __future__ import annotations
 
 import socket
+import traceback
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -129,6 +130,16 @@ def ours(error: BaseException, host: Host, stage: Stage) -> RemoteShellError:
     said = f" ({detail})" if detail else ""
     advice = f": {row.advice}" if row.advice else ""
     return kind(f"{described(host)} {row.what}{said}{advice}", host=host.name)
+
+
+def let_go(error: BaseException) -> None:
+    """Free what `error` and its causes happened to: whoever keeps it would keep that too. Where it was still can be read in them."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        traceback.clear_frames(cause.__traceback__)
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
 
 
 def described(host: Host) -> str:

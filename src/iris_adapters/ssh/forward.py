@@ -143,10 +143,11 @@ class SshForward:
         with self._lock:
             was_closed, thread = self._closed.is_set(), self._thread
             self._closed.set()
+            lease, self._lease = self._lease, None
         self._decided.set()
         self._wake()
-        if self._lease is not None:
-            self._lease.release()
+        if lease is not None:
+            lease.release()
         if thread is not None:
             thread.join(_JOIN_SECONDS)
         elif not was_closed:
@@ -156,8 +157,9 @@ class SshForward:
 
     def post(self, client: ForwardedClient) -> None:
         """Let the thread look at `client` soon. From any thread."""
-        self._posted.append(client)
-        self._wake()
+        if not self._closed.is_set():
+            self._posted.append(client)
+            self._wake()
 
     def note_failure(self, port: int, error: RemoteShellError) -> None:
         """Keep why the client from this local port failed, if an exchange wants to know."""
@@ -232,6 +234,7 @@ class SshForward:
         self._listener.close()
         for client in list(self._clients):
             client.abort()
+        self._posted.clear()
         self.selector.close()
         self._wake_reader.close()
         self._wake_writer.close()

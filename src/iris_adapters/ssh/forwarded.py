@@ -122,8 +122,8 @@ class ForwardedClient:
 
     def connection_ended(self) -> None:
         """The client will be reset."""
-        if self._link is not None:
-            self._fail(self._link.why_lost())
+        if (link := self._link) is not None:
+            self._fail(link.why_lost())
 
     # Opening, on a worker's thread.
 
@@ -148,7 +148,9 @@ class ForwardedClient:
             self._channel = channel
             link.add_sink(self)
             if self._is_over:
+                link.remove_sink(self)
                 close_quietly(channel)
+                self._let_go()
             forward.post(self)
 
     def _not_connected(self, host: Host, error: RemoteShellError) -> None:
@@ -229,4 +231,9 @@ class ForwardedClient:
             self._lease.release()
         if self._channel is not None and not self._channel.closed:
             close_quietly(self._channel)
+        self._let_go()
         self._forward.forget(self)
+
+    def _let_go(self) -> None:
+        """Of what leads back here."""
+        self._lease = self._link = self._channel = self._arrived = None

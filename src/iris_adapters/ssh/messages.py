@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _KEY_EXCHANGE: Final = range(30, 42)  # the messages of the exchange's method (RFC 4250, 4.1.2)
 
+_MOST_REASON_BYTES: Final = 200
+
 
 def take(transport: Any, packets: IrisPacketizer, kind: int, message: Message) -> None:
     """Deal with one message.
@@ -24,16 +26,23 @@ def take(transport: Any, packets: IrisPacketizer, kind: int, message: Message) -
         message: what follows that.
 
     Raises:
-        EOFError: the peer said goodbye.
+        EOFError: the peer said goodbye; why, as it says.
         SSHException: it sent what it must not.
     """
     if kind in {MSG_IGNORE, MSG_DEBUG}:
         transport._enforce_strict_kex(kind)  # noqa: SLF001 - docs/decisions/0005
         return
     if kind == MSG_DISCONNECT:
-        raise EOFError
+        raise EOFError(_reason(message))
     if not _is_of_exchange(transport, kind, message):
         _dispatch(transport, packets, kind, message)
+
+
+def _reason(message: Message) -> str:
+    """Of a disconnection: its description (RFC 4253, 11.1), or the number of its reason."""
+    number = message.get_int()
+    words = message.get_string()[:_MOST_REASON_BYTES].decode(errors="replace")
+    return "".join(filter(str.isprintable, words)) or f"reason {number}"
 
 
 def _is_of_exchange(transport: Any, kind: int, message: Message) -> bool:
@@ -88,3 +97,7 @@ def end_transport(transport: Any, error: Exception | None) -> None:
         transport.auth_handler.abort()
     for event in list(transport.channel_events.values()):
         event.set()
+    # What leads back to it: thousands of dead connections would wait for Python's collector otherwise, 50 KB each.
+    transport.kex_engine = None
+    transport._handler_table.clear()  # noqa: SLF001 - docs/decisions/0005
+    transport._opening.clear()  # noqa: SLF001 - it is an `IrisTransport`

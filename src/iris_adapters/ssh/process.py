@@ -111,8 +111,9 @@ class SshProcess:
         """Connect and start in the background."""
         lease = pool.lease(self._host, self._connected, self.fail, session=True)
         with self._lock:
-            self._lease = lease
             over = self._over
+            if not over:
+                self._lease = lease
         if over:
             lease.release()
 
@@ -208,8 +209,8 @@ class SshProcess:
 
     def connection_ended(self) -> None:
         """The process is out of reach."""
-        if self._link is not None:
-            self.fail(self._link.why_lost())
+        if (link := self._link) is not None:
+            self.fail(link.why_lost())
 
     # How it goes.
 
@@ -266,6 +267,8 @@ class SshProcess:
             self._channel = channel
             self._started = True
             over = self._over
+            if over:
+                self._let_go()
         if over:
             close_quietly(channel)
         else:
@@ -279,12 +282,13 @@ class SshProcess:
         if self._signal_name:
             number = getattr(signal, f"SIG{self._signal_name}", None)
             return _ENDED_BY_SIGNAL + (number.value if number else 0)
-        status = self._channel.exit_status if self._channel else _NO_STATUS
+        channel = self._channel
+        status = channel.exit_status if channel else _NO_STATUS
         return None if status == _NO_STATUS else status
 
     def _set_end(self, end: Callable[[], None], *, failed: bool = False) -> None:
         with self._lock:
-            if self._end is None:
+            if self._end is None and not self._over:
                 self._end, self._failed = end, failed
         self._hand_over()
 
@@ -315,10 +319,12 @@ class SshProcess:
         return self._last_word if self._end is not None else None
 
     def _hand_out(self) -> None:
-        self._hand(self._channel.recv if self._channel else None, self._listener.on_stdout)
+        channel = self._channel
+        self._hand(channel.recv if channel else None, self._listener.on_stdout)
 
     def _hand_err(self) -> None:
-        self._hand(self._channel.recv_stderr if self._channel else None, self._listener.on_stderr)
+        channel = self._channel
+        self._hand(channel.recv_stderr if channel else None, self._listener.on_stderr)
 
     def _hand(self, take: Callable[[int], bytes] | None, tell: Callable[[bytes], None]) -> None:
         try:
@@ -344,6 +350,7 @@ class SshProcess:
             self._over = True
             lease, link, channel = self._lease, self._link, self._channel
             self._input.clear()
+            self._let_go()
         if link is not None:
             link.remove_sink(self)
         if lease is not None:
@@ -354,6 +361,10 @@ class SshProcess:
             else:
                 self._workers.submit(partial(close_quietly, channel))
         self._tell_over(self)
+
+    def _let_go(self) -> None:
+        """Of what leads back here. Under the lock."""
+        self._lease = self._link = self._channel = self._out = self._err = self._end = None
 
     # Writing.
 

@@ -150,16 +150,20 @@ class Reactor:
     def _run(self, selector: selectors.BaseSelector) -> None:
         buffer = memoryview(bytearray(_BUFFER_BYTES))
         while self._do_posted():
-            self._read_bytes = 0
-            for key, events in selector.select():
-                connection: Connection | None = key.data
-                if connection is None:
-                    with suppress(BlockingIOError):
-                        key.fileobj.recv(READ_BYTES)  # type: ignore[union-attr] # the wake-up's socket
-                elif connection in self._interests:
-                    self._advance(connection, events, buffer)
+            self._advance_all(selector, buffer)
             self._gather()
         self._shut_down(selector)
+
+    def _advance_all(self, selector: selectors.BaseSelector, buffer: memoryview) -> None:
+        """Wait, and go on with all that can; those that have ended are not kept."""
+        self._read_bytes = 0
+        for key, events in selector.select():
+            connection: Connection | None = key.data
+            if connection is None:
+                with suppress(BlockingIOError):
+                    key.fileobj.recv(READ_BYTES)  # type: ignore[union-attr] # the wake-up's socket
+            elif connection in self._interests:
+                self._advance(connection, events, buffer)
 
     def _gather(self) -> None:
         """Where many connections say little, let some of it come together: to wake up costs more than to read a line."""

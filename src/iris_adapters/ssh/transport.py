@@ -16,7 +16,7 @@ from paramiko.auth_handler import AuthHandler
 from paramiko.common import CONNECTION_FAILED_CODE, MSG_KEXINIT, cMSG_CHANNEL_OPEN, cMSG_GLOBAL_REQUEST
 from paramiko.message import Message
 from paramiko.packet import NeedRekeyException
-from paramiko.ssh_exception import ChannelException, SSHException
+from paramiko.ssh_exception import AuthenticationException, ChannelException, SSHException
 
 from iris_adapters.ssh.adopted import AdoptedTransport
 from iris_adapters.ssh.key_exchange import QuickKeyExchange
@@ -38,6 +38,10 @@ _POLL_SECONDS: Final = 0.1
 _LONG_POLL_SECONDS: Final = 10.0
 
 
+def _nobody_hears() -> None:
+    """Nobody wants to know that it is over, or all know."""
+
+
 class _Opening(NamedTuple):
     channel: Channel
     opened: Callable[[Channel], None]
@@ -48,10 +52,20 @@ class _ReadingAuthHandler(AuthHandler):
     """One whose answers nobody reads but who waits for them."""
 
     def wait_for_response(self, event: threading.Event) -> list[str]:
-        """As Paramiko's."""
+        """As Paramiko's, which takes a connection that breaks for a refusal.
+
+        Raises:
+            EOFError: the connection is gone, and the host did not say why.
+        """
         transport: Any = self.transport
-        with suppress(Exception):  # what ends it, Paramiko tells
+        try:
             transport.read_until(event.is_set)
+        except EOFError as error:
+            if not error.args:
+                raise
+            raise AuthenticationException(f"Authentication failed: {error}") from error
+        except Exception:  # noqa: BLE001, S110 - Paramiko tells
+            pass
         return super().wait_for_response(event)
 
 
@@ -73,7 +87,7 @@ class IrisTransport(QuickKeyExchange):
         self,
         sock: Any,
         *,
-        ended: Callable[[], None] = lambda: None,
+        ended: Callable[[], None] = _nobody_hears,
         is_gateway: bool = False,
         reactor: Reactor | None = None,
         disabled_algorithms: dict[str, Iterable[str]] | None = None,
@@ -219,12 +233,24 @@ class IrisTransport(QuickKeyExchange):
             return
         with self._handing_over:
             if self.active:
-                self._adopted = AdoptedTransport(self, self._packets, self._reactor, self._ended)
+                self._adopted = AdoptedTransport(self, self._packets, self._reactor)
                 self.sock = self._adopted.sock
                 self._reactor.adopt(self._adopted)
                 return
         end_transport(self, None)
-        self._ended()
+        self.tell_ended()
+
+    def tell_ended(self) -> None:
+        """Tell, once, that the connection is over that was logged in."""
+        ended, self._ended = self._ended, _nobody_hears
+        ended()
+
+    def give_up(self, seconds: float) -> None:
+        """After `close`, where the login failed: wait so long for the thread, if there is one, and let go of what leads back here."""
+        if self.ident is not None:
+            self.join(seconds)
+        end_transport(self, None)
+        self._ended = _nobody_hears
 
     def _is_between_packets(self) -> bool:
         expected: object = self._expected_packet  # type: ignore[attr-defined] # not in the stubs
@@ -236,9 +262,11 @@ class IrisTransport(QuickKeyExchange):
         if self._reactor is None:
             super().run()
         else:
-            with suppress(Exception):
+            try:
                 self.read_until(lambda: False)
-        self._ended()
+            except Exception as error:  # noqa: BLE001 - it is kept, for those who want to know
+                error.__traceback__ = error.__cause__ = error.__context__ = None  # which lead back here
+        self.tell_ended()
 
     def read_until(self, done: Callable[[], bool]) -> None:
         """Deal with what comes, on the one thread that reads it.

@@ -77,9 +77,7 @@ def test_each_channel_gets_its_own_bytes_and_before_what_follows_them() -> None:
         theirs.send(b"what the packets came as")
         packetizer: Any = Packets(ours, packets)
         reactor: Any = None
-        AdoptedTransport(Transport({1: one, 2: two}), packetizer, reactor, lambda: None).read(
-            memoryview(bytearray(1 << 20))
-        )
+        AdoptedTransport(Transport({1: one, 2: two}), packetizer, reactor).read(memoryview(bytearray(1 << 20)))
 
     assert b"".join(iter(lambda: one.in_buffer.read(100), b"")) == b"abdf"
     assert b"".join(iter(lambda: two.in_buffer.read(100), b"")) == b"CEG"

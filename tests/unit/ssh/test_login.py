@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from paramiko.channel import Channel
-from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
+from paramiko.common import (
+    AUTH_FAILED,
+    AUTH_PARTIALLY_SUCCESSFUL,
+    AUTH_SUCCESSFUL,
+    OPEN_SUCCEEDED,
+    cMSG_DISCONNECT,
+)
 from paramiko.ed25519key import Ed25519Key
+from paramiko.message import Message
 from paramiko.server import ServerInterface
 from paramiko.ssh_exception import AuthenticationException, SSHException
 from paramiko.transport import Transport
 
+from iris_adapters.ssh.errors import let_go
 from iris_adapters.ssh.reactor import Reactor
 from iris_adapters.ssh.sinks import CommandChannel
 from iris_adapters.ssh.transport import IrisTransport
@@ -125,11 +135,16 @@ class Ends:
 def logged_in(host: Host, key: PKey, reactor: Reactor, ended: Ends) -> IrisTransport:
     transport = IrisTransport(host.ours, ended=ended, reactor=reactor)
     transport.name = "its-own-thread"
+    log_in(transport, key)
+    return transport
+
+
+def log_in(transport: IrisTransport, key: PKey) -> None:
+    """As `Connector` does."""
     transport.start_client()
     transport.auth_publickey("root", key)
-    transport.auth_handler = None  # as `Connector` does
+    transport.auth_handler = None
     transport.hand_over()
-    return transport
 
 
 def opened(transport: IrisTransport) -> Channel:
@@ -265,7 +280,28 @@ def test_a_host_that_hangs_up_ends_the_exchange_and_one_that_does_later_the_logi
     transport = IrisTransport(host.ours, reactor=reactor)
     transport.start_client()
     host.transport.close()
-    with pytest.raises((AuthenticationException, ConnectionResetError)):  # a reset where it left something unread
+    with pytest.raises((EOFError, ConnectionResetError)):  # a reset where it left something unread
+        transport.auth_publickey("root", key)
+    assert not transport.is_active()
+    host.close()
+
+
+def test_a_host_that_says_why_it_lets_nobody_in_is_quoted(key: PKey, reactor: Reactor) -> None:
+    """OpenSSH says so after too many keys. What is no text for a terminal is left out."""
+    host = Host(key)
+    transport = IrisTransport(host.ours, reactor=reactor)
+    transport.start_client()
+
+    def check(_username: str, _key: PKey) -> int:
+        goodbye = Message()
+        goodbye.add_byte(cMSG_DISCONNECT)
+        goodbye.add_int(2)
+        goodbye.add_string("Too many \x1bauthentication failures\n")
+        host.transport._send_message(goodbye)
+        return AUTH_FAILED
+
+    host.transport.server_object.check_auth_publickey = check
+    with pytest.raises(AuthenticationException, match=r"^Authentication failed: Too many authentication failures$"):
         transport.auth_publickey("root", key)
     assert not transport.is_active()
     host.close()
@@ -284,6 +320,87 @@ def test_closing_it_from_another_thread_ends_a_login_that_hangs(reactor: Reactor
 
     assert time.monotonic() - began < SECONDS
     timer.join()
+
+
+class User:
+    """Of a connection, which leads back to it as `Link` does and what waits for a channel."""
+
+    def __init__(self, ended: Ends) -> None:
+        self.transport: IrisTransport | None = None
+        self._ended = ended
+
+    def hears(self) -> None:
+        self._ended()
+
+    def gets(self, _channel: Channel) -> None:
+        """It has one more."""
+
+    def gets_none(self, _error: SSHException) -> None:
+        """The connection is over."""
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Nothing is freed but what nobody refers to any more."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def is_freed(made: weakref.ref[Any]) -> bool:
+    """Whether it is, or will be when the thread that dealt with it last is through."""
+    ends_at = time.monotonic() + SECONDS
+    while made() is not None and time.monotonic() < ends_at:
+        time.sleep(0.01)
+    return made() is None
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("ciphers", [(), CTR])
+@pytest.mark.parametrize("who_ends_it", ["host", "we"])
+def test_what_is_over_is_freed_at_once(
+    key: PKey, reactor: Reactor, ciphers: tuple[str, ...], who_ends_it: str, request: pytest.FixtureRequest
+) -> None:
+    """Not when Python's collector comes by, which with a thousand live connections may be after a hundred MB of dead ones."""
+    host, ended = Host(key, ciphers=ciphers), Ends()
+    request.addfinalizer(host.close)
+    user = User(ended)
+    transport = user.transport = IrisTransport(host.ours, ended=user.hears, reactor=reactor)
+    log_in(transport, key)
+    channel = opened(transport)
+    transport.open_soon(user.gets, user.gets_none)
+
+    if who_ends_it == "host":
+        host.close()
+    else:
+        transport.close()
+    assert ended.told.wait(SECONDS)
+
+    made, error = (weakref.ref(transport), weakref.ref(channel)), transport.saved_exception
+    del transport, channel, user
+    assert [is_freed(one) for one in made] == [True, True], error
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("ciphers", [(), CTR])
+def test_what_was_not_let_in_is_freed_when_it_is_given_up(
+    key: PKey, reactor: Reactor, ciphers: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
+    """A host that refuses is asked again and again."""
+    host = Host(key, AUTH_FAILED, ciphers)
+    request.addfinalizer(host.close)
+    transport = IrisTransport(host.ours, reactor=reactor)
+    with pytest.raises(AuthenticationException) as refused:
+        log_in(transport, key)
+
+    transport.close()
+    transport.give_up(SECONDS)
+
+    let_go(refused.value)
+    made = weakref.ref(transport)
+    del transport
+    assert is_freed(made)
 
 
 def test_a_channel_has_what_paramiko_gives_one() -> None:
