@@ -14,7 +14,7 @@ import pytest
 from iris_adapters.ssh import FabricShell
 from iris_adapters.system_clock import SystemClock
 from iris_core.config import SshConfig
-from iris_core.errors import CommandTimeoutError, ConnectionLostError, HostUnreachableError
+from iris_core.errors import AuthenticationFailedError, CommandTimeoutError, ConnectionLostError, HostUnreachableError
 from tests.contracts.remote_shell_cases import Recorder, a_host
 from tests.support.garbage import kept_from_collector
 from tests.support.proxy import FaultyProxy, Mode, Trigger
@@ -167,7 +167,7 @@ def test_hosts_that_cannot_be_connected_to_leave_nothing_behind(sshd: Sshd, tmp_
                 shell = shell_to(sshd, port, tmp_path, connect_timeout_seconds=1.0)
                 recorder = Recorder()
                 shell.start(HOST, QUIET, recorder)
-                assert isinstance(recorder.end(5), HostUnreachableError)
+                assert isinstance(recorder.end(5), HostUnreachableError | AuthenticationFailedError)
                 shell.close()
 
         assert not garbage

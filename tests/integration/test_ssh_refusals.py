@@ -1,4 +1,4 @@
-"""Hosts that let us in and then do not do what they are asked: each is an error that says so, and the next command is not held up."""
+"""Hosts that hang up before they let us in, or let us in and then do not do what they are asked: each is an error that says so."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 from iris_adapters.ssh import FabricShell
 from iris_adapters.system_clock import SystemClock
 from iris_core.config import SshConfig
-from iris_core.errors import ConnectionLostError
+from iris_core.errors import AuthenticationFailedError, ConnectionLostError
 from tests.contracts.remote_shell_cases import a_host
 from tests.support.sshd import make_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 HOST = a_host("w0", "127.0.0.1")
@@ -41,6 +41,29 @@ class Server(asyncssh.SSHServer):
         return Session()
 
 
+class HangingUp(asyncssh.SSHServer):
+    """Ends the connection when it is shown a key, with these words or none."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """See asyncssh."""
+        self._connection = conn
+
+    def public_key_auth_supported(self) -> bool:
+        """See asyncssh."""
+        return True
+
+    def validate_public_key(self, _username: str, _key: asyncssh.SSHKey) -> bool:
+        """See asyncssh."""
+        if self._words:
+            self._connection.disconnect(asyncssh.DISC_PROTOCOL_ERROR, self._words)
+        else:
+            self._connection.abort()
+        return False
+
+
 class Session(asyncssh.SSHServerSession[bytes]):
     """Runs `true`, in pretence."""
 
@@ -58,7 +81,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
 
 @contextmanager
-def shell_to(directory: Path, *, sessions: bool) -> Iterator[FabricShell]:
+def shell_to(directory: Path, server: Callable[[], asyncssh.SSHServer]) -> Iterator[FabricShell]:
     """A shell whose host is such a server."""
     line = make_key(directory / "host_key")
     make_key(directory / "user_key")
@@ -68,7 +91,7 @@ def shell_to(directory: Path, *, sessions: bool) -> Iterator[FabricShell]:
         return await asyncssh.listen(
             "127.0.0.1",
             0,
-            server_factory=lambda: Server(sessions=sessions),
+            server_factory=server,
             server_host_keys=[str(directory / "host_key")],
             encoding=None,
         )
@@ -98,9 +121,23 @@ async def _close(acceptor: asyncssh.SSHAcceptor) -> None:
     await acceptor.wait_closed()
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("Too many authentication failures", r"hung up \(Too many authentication failures\) .*'anybody'.*ssh-add"),
+        ("", r"hung up without a word .*'anybody'.*roles/compute.osAdminLogin"),
+    ],
+    ids=["with words", "without"],
+)
+def test_a_host_that_hangs_up_when_it_is_shown_a_key(tmp_path: Path, words: str, told: str) -> None:
+    """OpenSSH does, with words after too many keys, without them where PAM refuses the account. The key was not what it refused."""
+    with shell_to(tmp_path, lambda: HangingUp(words)) as shell, pytest.raises(AuthenticationFailedError, match=told):
+        shell.run(HOST, ["true"], timeout_seconds=20)
+
+
 def test_a_host_that_opens_no_session(tmp_path: Path) -> None:
     """As an sshd does that has reached its MaxSessions."""
-    with shell_to(tmp_path, sessions=False) as shell:
+    with shell_to(tmp_path, lambda: Server(sessions=False)) as shell:
         for _ in range(2):
             with pytest.raises(
                 ConnectionLostError, match=r"w0 .*opened no channel.*Resource shortage.*too many sessions"
@@ -110,7 +147,7 @@ def test_a_host_that_opens_no_session(tmp_path: Path) -> None:
 
 def test_a_host_that_runs_no_command(tmp_path: Path) -> None:
     """Its refusal names the command, and the connection goes on."""
-    with shell_to(tmp_path, sessions=True) as shell:
+    with shell_to(tmp_path, lambda: Server(sessions=True)) as shell:
         with pytest.raises(ConnectionLostError, match="it will not run docker version"):
             shell.run(HOST, ["docker", "version"], timeout_seconds=20)
         assert shell.run(HOST, ["true"], timeout_seconds=20).exit_status == 0

@@ -12,10 +12,10 @@ from paramiko.client import MissingHostKeyPolicy
 from paramiko.ssh_exception import AuthenticationException, BadHostKeyException, SSHException
 
 from iris_adapters.ssh.dial import dial
-from iris_adapters.ssh.errors import Stage, described, login_failed, no_address, ours, proxy_failed, refused
+from iris_adapters.ssh.errors import Stage, described, hung_up, login_failed, no_address, ours, proxy_failed, refused
 from iris_adapters.ssh.host_connection import HostConnection, KnownKeys, fabric_config
 from iris_adapters.ssh.proxy import Proxy, shell_argv
-from iris_adapters.ssh.transport import IrisTransport
+from iris_adapters.ssh.transport import IrisTransport, LoginEndedError
 from iris_core.errors import (
     AuthenticationFailedError,
     ConfigError,
@@ -154,6 +154,8 @@ class Connector:
             connection.open()
         except AuthenticationException as error:
             raise refused(error, host, connection.user, self._key_pair.path, oslogin=config.oslogin) from error
+        except LoginEndedError as error:
+            raise hung_up(error, host, connection.user) from error
         except SSHException as error:
             if private_key is None and type(error) is SSHException and "No authentication methods" in str(error):
                 raise AuthenticationFailedError(

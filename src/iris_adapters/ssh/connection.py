@@ -313,7 +313,7 @@ class ConnectionPool:
             transport = self._connector.connect(link.host, link.attempt, lambda: self._was_ended(link))
         except RemoteShellError as error:
             let_go(error)
-            self._failed(link, error.with_traceback(None))  # which would keep what is at hand here
+            self._failed(link, error)
             return
         with self._lock:
             self._made += 1

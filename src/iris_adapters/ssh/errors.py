@@ -186,6 +186,28 @@ def refused(error: BaseException, host: Host, user: str, key_file: Path, *, oslo
     )
 
 
+def hung_up(error: EOFError, host: Host, user: str) -> AuthenticationFailedError:
+    """The error of a host that ended the connection while we logged in: what `error` says, or what it can mean if it says nothing.
+
+    OpenSSH says nothing when the account is refused after the key was taken (PAM, which is how OS Login asks for a role).
+    """
+    said = str(error).strip()
+    if said:
+        how, advice = (
+            f"hung up ({said})",
+            "if it is offered too many keys, take those out of ssh-agent that it does not know (ssh-add -l, ssh-add -d)",
+        )
+    else:
+        how = "hung up without a word"
+        advice = (
+            "its sshd starts or stops, or it refuses the account: with OS Login, check that you have the role "
+            "roles/compute.osAdminLogin; sshd's log on the VM tells (journalctl -u ssh)"
+        )
+    return AuthenticationFailedError(
+        f"{described(host)} {how} while the user {user!r} logged in: {advice}", host=host.name
+    )
+
+
 def login_failed(error: InventoryError, host: Host) -> RemoteShellError:
     """The error of a login that could not be prepared with Google."""
     final = isinstance(error, NotAuthenticatedError | PermissionDeniedError | ApiDisabledError)

@@ -148,9 +148,7 @@ class ForwardedClient:
             self._channel = channel
             link.add_sink(self)
             if self._is_over:
-                link.remove_sink(self)
-                close_quietly(channel)
-                self._let_go()
+                self._leave()
             forward.post(self)
 
     def _not_connected(self, host: Host, error: RemoteShellError) -> None:
@@ -225,15 +223,17 @@ class ForwardedClient:
         if self._registered:
             self._forward.selector.unregister(self._sock)
         self._sock.close()
-        if self._link is not None:
-            self._link.remove_sink(self)
         if self._lease is not None:
             self._lease.release()
-        if self._channel is not None and not self._channel.closed:
-            close_quietly(self._channel)
-        self._let_go()
+            self._lease = None
+        self._leave()
         self._forward.forget(self)
 
-    def _let_go(self) -> None:
-        """Of what leads back here."""
-        self._lease = self._link = self._channel = self._arrived = None
+    def _leave(self) -> None:
+        """Close the channel, and let go of what leads back here. On either thread, or on both."""
+        link, channel = self._link, self._channel
+        self._link = self._channel = self._arrived = None
+        if link is not None:
+            link.remove_sink(self)
+        if channel is not None and not channel.closed:
+            close_quietly(channel)

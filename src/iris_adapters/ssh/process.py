@@ -255,7 +255,10 @@ class SshProcess:
 
         For sshd ends the whole connection of a client that closes a channel and asks something of it afterwards.
         """
-        self._out, self._err = attach(channel, self)
+        out, err = attach(channel, self)
+        with self._lock:
+            if not self._over:
+                self._out, self._err = out, err
         try:
             if not self._socket_path and not self._is_over():
                 start_command(channel, command_line(self._argv))
@@ -264,11 +267,10 @@ class SshProcess:
             self._not_opened(error)
             return
         with self._lock:
-            self._channel = channel
-            self._started = True
             over = self._over
-            if over:
-                self._let_go()
+            if not over:
+                self._channel = channel
+                self._started = True
         if over:
             close_quietly(channel)
         else:
@@ -332,7 +334,8 @@ class SshProcess:
         except Exception as error:  # noqa: BLE001 - opening the window failed: the connection is on its way out
             failure = ours(error, self._host, Stage.IN_USE)
             with self._lock:
-                self._end, self._failed, self._holed = partial(self._listener.on_error, failure), True, True
+                if not self._over:
+                    self._end, self._failed, self._holed = partial(self._listener.on_error, failure), True, True
             return
         if data:
             tell(data)
@@ -350,7 +353,8 @@ class SshProcess:
             self._over = True
             lease, link, channel = self._lease, self._link, self._channel
             self._input.clear()
-            self._let_go()
+            # What leads back here.
+            self._lease = self._link = self._channel = self._out = self._err = self._end = None
         if link is not None:
             link.remove_sink(self)
         if lease is not None:
@@ -361,10 +365,6 @@ class SshProcess:
             else:
                 self._workers.submit(partial(close_quietly, channel))
         self._tell_over(self)
-
-    def _let_go(self) -> None:
-        """Of what leads back here. Under the lock."""
-        self._lease = self._link = self._channel = self._out = self._err = self._end = None
 
     # Writing.
 
@@ -378,7 +378,8 @@ class SshProcess:
 
     def _flush_where_it_fits(self) -> None:
         """Send on the connection's thread, which waits for nobody, or on a worker's, where there may be something to wait for."""
-        transport = None if self._link is None else self._link.transport
+        link = self._link
+        transport = None if link is None else link.transport
         if transport is not None and transport.is_read_here:
             self._flush()
         elif transport is None or not transport.call_soon(self._flush):

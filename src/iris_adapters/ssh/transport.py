@@ -16,7 +16,7 @@ from paramiko.auth_handler import AuthHandler
 from paramiko.common import CONNECTION_FAILED_CODE, MSG_KEXINIT, cMSG_CHANNEL_OPEN, cMSG_GLOBAL_REQUEST
 from paramiko.message import Message
 from paramiko.packet import NeedRekeyException
-from paramiko.ssh_exception import AuthenticationException, ChannelException, SSHException
+from paramiko.ssh_exception import ChannelException, SSHException
 
 from iris_adapters.ssh.adopted import AdoptedTransport
 from iris_adapters.ssh.key_exchange import QuickKeyExchange
@@ -42,6 +42,10 @@ def _nobody_hears() -> None:
     """Nobody wants to know that it is over, or all know."""
 
 
+class LoginEndedError(EOFError):
+    """The host ended the connection while we logged in; why, if it said so."""
+
+
 class _Opening(NamedTuple):
     channel: Channel
     opened: Callable[[Channel], None]
@@ -52,18 +56,16 @@ class _ReadingAuthHandler(AuthHandler):
     """One whose answers nobody reads but who waits for them."""
 
     def wait_for_response(self, event: threading.Event) -> list[str]:
-        """As Paramiko's, which takes a connection that breaks for a refusal.
+        """As Paramiko's, which takes a connection that breaks for a refusal of one key, and offers the next.
 
         Raises:
-            EOFError: the connection is gone, and the host did not say why.
+            LoginEndedError: the connection is gone.
         """
         transport: Any = self.transport
         try:
             transport.read_until(event.is_set)
-        except EOFError as error:
-            if not error.args:
-                raise
-            raise AuthenticationException(f"Authentication failed: {error}") from error
+        except (EOFError, OSError) as error:
+            raise LoginEndedError(*error.args if isinstance(error, EOFError) else ()) from error
         except Exception:  # noqa: BLE001, S110 - Paramiko tells
             pass
         return super().wait_for_response(event)
@@ -261,11 +263,12 @@ class IrisTransport(QuickKeyExchange):
         self._reader = self.ident
         if self._reactor is None:
             super().run()
+            end_transport(self, None)
         else:
-            try:
+            with suppress(Exception):
                 self.read_until(lambda: False)
-            except Exception as error:  # noqa: BLE001 - it is kept, for those who want to know
-                error.__traceback__ = error.__cause__ = error.__context__ = None  # which lead back here
+        if (error := self.saved_exception) is not None:
+            error.__traceback__ = error.__cause__ = error.__context__ = None  # which lead back here
         self.tell_ended()
 
     def read_until(self, done: Callable[[], bool]) -> None:

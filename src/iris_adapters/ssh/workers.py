@@ -64,6 +64,7 @@ class Workers:
                 call()
             except Exception:
                 _logger.exception("A call on %s failed", threading.current_thread().name)
+            del call  # or this thread keeps what it led to, while it waits
 
     def _next(self) -> Callable[[], None] | None:
         """The next call; None: this thread is to end."""

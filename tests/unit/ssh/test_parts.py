@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shlex
 import threading
+import weakref
 from base64 import decodebytes
 
 import pytest
@@ -162,6 +163,22 @@ class TestWorkers:
 
         assert done.wait(5)
         assert "a mistake" in caplog.text
+
+    def test_a_thread_that_waits_for_more_keeps_nothing_of_the_last_call(self) -> None:
+        """Which may be a connection that has ended."""
+        workers = Workers("iris-ssh-test", 1, waiting=1)
+        freed = threading.Event()
+
+        def used() -> None:
+            """What is called."""
+
+        weakref.finalize(used, freed.set)
+        workers.submit(used)
+        del used
+
+        assert freed.wait(5)
+        [thread] = workers.close()
+        thread.join(5)
 
 
 class TestWatchdog:
