@@ -254,7 +254,7 @@ class HostUnreachableError(RemoteShellError):
 
 
 class AuthenticationFailedError(RemoteShellError):
-    """The host answered and refused our keys."""
+    """The host answered and did not let us in: it refused our keys, or hung up when it was shown one."""
 
 
 class HostKeyError(RemoteShellError):

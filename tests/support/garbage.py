@@ -22,7 +22,7 @@ def kept_from_collector() -> Iterator[Counter[str]]:
     """
     garbage: Counter[str] = Counter()
     gc.collect()
-    before = gc.get_debug()
+    before, was_enabled = gc.get_debug(), gc.isenabled()
     gc.disable()
     try:
         yield garbage
@@ -32,4 +32,5 @@ def kept_from_collector() -> Iterator[Counter[str]]:
     finally:
         gc.set_debug(before)
         gc.garbage.clear()
-        gc.enable()
+        if was_enabled:
+            gc.enable()

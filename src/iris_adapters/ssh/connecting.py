@@ -155,7 +155,9 @@ class Connector:
         except AuthenticationException as error:
             raise refused(error, host, connection.user, self._key_pair.path, oslogin=config.oslogin) from error
         except LoginEndedError as error:
-            raise hung_up(error, host, connection.user) from error
+            words = "" if error.args or not made.proxies else made.proxies[0].last_words()
+            explained = self._proxy_route.explain(host, words) if words and self._proxy_route is not None else None
+            raise explained or hung_up(error, host, connection.user, words) from error
         except SSHException as error:
             if private_key is None and type(error) is SSHException and "No authentication methods" in str(error):
                 raise AuthenticationFailedError(

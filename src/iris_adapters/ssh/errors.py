@@ -186,10 +186,16 @@ def refused(error: BaseException, host: Host, user: str, key_file: Path, *, oslo
     )
 
 
-def hung_up(error: EOFError, host: Host, user: str) -> AuthenticationFailedError:
+def hung_up(error: EOFError, host: Host, user: str, words: str = "") -> AuthenticationFailedError:
     """The error of a host that ended the connection while we logged in: what `error` says, or what it can mean if it says nothing.
 
     OpenSSH says nothing when the account is refused after the key was taken (PAM, which is how OS Login asks for a role).
+
+    Args:
+        error: its description is the host's own, or empty.
+        host: the host.
+        user: as whom we tried.
+        words: what the program on the way to it wrote on standard error.
     """
     said = str(error).strip()
     if said:
@@ -200,9 +206,11 @@ def hung_up(error: EOFError, host: Host, user: str) -> AuthenticationFailedError
     else:
         how = "hung up without a word"
         advice = (
-            "its sshd starts or stops, or it refuses the account: with OS Login, check that you have the role "
+            "its sshd starts or stops, the network broke, or it refuses the account: with OS Login, check that you have the role "
             "roles/compute.osAdminLogin; sshd's log on the VM tells (journalctl -u ssh)"
         )
+    if words:
+        advice += f". The program on the way to it said: {words.splitlines()[-1].strip()}"
     return AuthenticationFailedError(
         f"{described(host)} {how} while the user {user!r} logged in: {advice}", host=host.name
     )

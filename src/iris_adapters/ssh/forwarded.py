@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import struct
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,8 @@ class ForwardedClient:
         self._sock = sock
         self._port = port
         self._lease: Lease | None = None
+        self._lock = threading.Lock()  # for what follows: the worker sets it, and `_end` takes it away
+        self._is_over = False
         self._link: Link | None = None
         self._channel: Channel | None = None
         self._arrived: SinkBuffer | None = None
@@ -50,7 +53,6 @@ class ForwardedClient:
         self._goes_elsewhere = False
         self._has_looked = False
         self._registered = 0
-        self._is_over = False
 
     def begin(self) -> None:
         """Ask for a connection; a lost one is made anew here."""
@@ -128,7 +130,10 @@ class ForwardedClient:
     # Opening, on a worker's thread.
 
     def _open(self, link: Link) -> None:
-        self._link = link
+        with self._lock:
+            if self._is_over:
+                return
+            self._link = link
         forward = self._forward
         try:
             channel = link.open_tunnel(forward.remote_port, ("127.0.0.1", self._port))
@@ -143,13 +148,20 @@ class ForwardedClient:
         except Exception as error:  # noqa: BLE001 - whatever it is, the client must see it
             self._fail(link.why_lost() if link.lost else ours(error, forward.host, Stage.IN_USE))
         else:
-            channel.settimeout(0.0)
-            self._arrived, _ = attach(channel, self)
-            self._channel = channel
-            link.add_sink(self)
-            if self._is_over:
-                self._leave()
+            self._opened(link, channel)
             forward.post(self)
+
+    def _opened(self, link: Link, channel: Channel) -> None:
+        channel.settimeout(0.0)
+        link.add_sink(self)
+        arrived, _ = attach(channel, self)
+        with self._lock:
+            over = self._is_over
+            if not over:
+                self._arrived, self._channel = arrived, channel
+        if over:
+            link.remove_sink(self)
+            close_quietly(channel)
 
     def _not_connected(self, host: Host, error: RemoteShellError) -> None:
         """The machine may have been made anew elsewhere: try there once."""
@@ -217,23 +229,20 @@ class ForwardedClient:
         self._registered = wanted
 
     def _end(self) -> None:
-        if self._is_over:
-            return
-        self._is_over = True
+        with self._lock:
+            if self._is_over:
+                return
+            self._is_over = True
+            link, channel = self._link, self._channel
+            self._link = self._channel = self._arrived = None  # which lead back here
         if self._registered:
             self._forward.selector.unregister(self._sock)
         self._sock.close()
+        if link is not None:
+            link.remove_sink(self)
         if self._lease is not None:
             self._lease.release()
             self._lease = None
-        self._leave()
-        self._forward.forget(self)
-
-    def _leave(self) -> None:
-        """Close the channel, and let go of what leads back here. On either thread, or on both."""
-        link, channel = self._link, self._channel
-        self._link = self._channel = self._arrived = None
-        if link is not None:
-            link.remove_sink(self)
         if channel is not None and not channel.closed:
             close_quietly(channel)
+        self._forward.forget(self)

@@ -59,13 +59,16 @@ class _ReadingAuthHandler(AuthHandler):
         """As Paramiko's, which takes a connection that breaks for a refusal of one key, and offers the next.
 
         Raises:
-            LoginEndedError: the connection is gone.
+            LoginEndedError: the host hung up.
+            OSError: the connection broke.
         """
         transport: Any = self.transport
         try:
             transport.read_until(event.is_set)
-        except (EOFError, OSError) as error:
-            raise LoginEndedError(*error.args if isinstance(error, EOFError) else ()) from error
+        except EOFError as error:
+            raise LoginEndedError(*error.args) from error
+        except OSError:
+            raise
         except Exception:  # noqa: BLE001, S110 - Paramiko tells
             pass
         return super().wait_for_response(event)

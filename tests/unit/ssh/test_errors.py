@@ -11,7 +11,17 @@ import pytest
 from paramiko import ssh_exception
 from paramiko.pkey import PKey, UnknownKeyType
 
-from iris_adapters.ssh.errors import TABLE, Stage, login_failed, no_address, ours, proxy_failed, refused, row_of
+from iris_adapters.ssh.errors import (
+    TABLE,
+    Stage,
+    hung_up,
+    login_failed,
+    no_address,
+    ours,
+    proxy_failed,
+    refused,
+    row_of,
+)
 from iris_core.config import Route
 from iris_core.errors import (
     AuthenticationFailedError,
@@ -133,6 +143,27 @@ def test_a_refusal_under_os_login_names_the_role() -> None:
 
     assert "roles/compute.osAdminLogin" in str(error)
     assert "--ssh-key-file" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "words", "told"),
+    [
+        (
+            "Too many authentication failures",
+            "",
+            r"hung up \(Too many authentication failures\) while .*'me'.*ssh-agent",
+        ),
+        ("", "", r"hung up without a word while .*'me'.*roles/compute.osAdminLogin.*\)$"),
+        (
+            "",
+            "a warning\ntunnel gone\n",
+            r"hung up without a word while .*The program on the way to it said: tunnel gone$",
+        ),
+    ],
+)
+def test_a_host_that_hangs_up_is_quoted_or_its_silence_explained(said: str, words: str, told: str) -> None:
+    """So is a program on the way to it, which may be what hung up."""
+    assert re.search(told, str(hung_up(EOFError(said), WORKER, "me", words)))
 
 
 @pytest.mark.parametrize(
