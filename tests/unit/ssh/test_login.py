@@ -280,7 +280,7 @@ def test_a_host_that_hangs_up_ends_the_exchange_and_one_that_does_later_the_logi
     transport = IrisTransport(host.ours, reactor=reactor)
     transport.start_client()
     host.transport.close()
-    with pytest.raises(LoginEndedError, match=r"^$"):
+    with pytest.raises((LoginEndedError, ConnectionResetError)):  # a reset where it left something unread
         transport.auth_publickey("root", key)
     assert not transport.is_active()
     host.close()
