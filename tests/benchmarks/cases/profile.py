@@ -22,9 +22,10 @@ _LINES: Final = 800_000
 _ROWS: Final = 14
 _WAITS: Final = frozenset({"Condition.wait", "EpollSelector.select", "Reactor._gather", "sigwait"})
 _TEXT: Final = f"""\
-Samples of the iris process by py-spy, 200 a second, over {_SECONDS} s of {_STREAMS:,} quiet streams and over the landing of {_LINES:,} lines of
-one container. Threads that wait are left out, and so are samples that end in {", ".join(f"`{name}`" for name in sorted(_WAITS))}, which py-spy
-does not always know for waiting. A share is that of all others; a function's own time includes what it calls in C (encryption, sockets)."""
+Samples of the iris process by py-spy, 200 a second, over {_SECONDS} s of {_STREAMS:,} quiet streams and over the landing of
+{_LINES:,} lines of one container. Threads that wait are left out, and so are samples that end in
+{", ".join(f"`{name}`" for name in sorted(_WAITS))}, which py-spy does not always
+know for waiting. A share is that of all others; a function's own time includes what it calls in C (encryption, sockets)."""
 
 
 def run(directory: Path) -> CaseResult:
