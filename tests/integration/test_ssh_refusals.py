@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -15,7 +15,7 @@ from iris_adapters.system_clock import SystemClock
 from iris_core.config import SshConfig
 from iris_core.errors import AuthenticationFailedError, ConnectionLostError
 from tests.contracts.remote_shell_cases import a_host
-from tests.support.sshd import make_key
+from tests.support.sshd import Sshd, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,6 +133,32 @@ def test_a_host_that_hangs_up_when_it_is_shown_a_key(tmp_path: Path, words: str,
     """OpenSSH does, with words after too many keys, without them where PAM refuses the account. The key was not what it refused."""
     with shell_to(tmp_path, lambda: HangingUp(words)) as shell, pytest.raises(AuthenticationFailedError, match=told):
         shell.run(HOST, ["true"], timeout_seconds=20)
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("methods", ["publickey,publickey", "publickey,password"])
+def test_a_host_that_wants_more_than_a_key(tmp_path: Path, methods: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told at once. Paramiko takes the one for a login, and asks for the other on the terminal."""
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("something asked on the terminal"))
+    directory = tmp_path / "sshd"
+    directory.mkdir()
+    options = [
+        "Match all",
+        f"AuthenticationMethods {methods}",
+        "PasswordAuthentication yes",
+    ]  # which overrides the usual
+    with Sshd(directory, options=options) as sshd:
+        config = SshConfig(
+            user=sshd.user,
+            key_file=str(sshd.user_key),
+            port=sshd.port,
+            known_hosts_file=str(tmp_path / "known_hosts"),
+        )
+        with (
+            closing(FabricShell(config, SystemClock(), lambda _host: [sshd.host_key_line])) as shell,
+            pytest.raises(AuthenticationFailedError, match=r"wants more than a public key .*service account"),
+        ):
+            shell.run(HOST, ["true"], timeout_seconds=10)  # sshd itself would wait two minutes
 
 
 def test_a_host_that_opens_no_session(tmp_path: Path) -> None:

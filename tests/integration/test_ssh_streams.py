@@ -283,16 +283,17 @@ class TestGateways:
         assert time.monotonic() - began < 3
         shell.close()
 
-    @pytest.mark.parametrize("known", [True, False])
+    @pytest.mark.parametrize("known", ["its key", "another key", "no key"])
     def test_a_jump_host_is_used_if_its_key_is_known(
-        self, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, known: bool
+        self, request: pytest.FixtureRequest, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: str
     ) -> None:
-        """The user's known_hosts decides about gateways; an unknown one is refused."""
+        """The user's known_hosts decides about gateways; an unknown one is refused, and one that has changed is named, not the host."""
         home = tmp_path / "home"
         (home / ".ssh").mkdir(parents=True)
         monkeypatch.setenv("HOME", str(home))
-        if known:
-            key = " ".join(sshd.host_key_line.split()[:2])
+        if known != "no key":
+            line = sshd.host_key_line if known == "its key" else make_key(tmp_path / "another")
+            key = " ".join(line.split()[:2])
             (home / ".ssh" / "known_hosts").write_text(f"[127.0.0.2]:{sshd.port} {key}\n")
         config = tmp_path / "config"
         config.write_text(
@@ -302,12 +303,18 @@ class TestGateways:
         shell = FabricShell(
             config_of(sshd, tmp_path), SystemClock(), lambda _host: [sshd.host_key_line], ssh_config_file=config
         )
+        request.addfinalizer(shell.close)
         host = a_host("far", "far.example")
 
-        if known:
+        if known == "its key":
             assert shell.run(host, CAT, timeout_seconds=20, stdin=b"jump").stdout == b"jump"
         else:
-            with pytest.raises(HostKeyError, match="gateway"):
+            told = (
+                r"gateway (\[127.0.0.2\]:\d+) shows .*ssh-keygen -R '\1'"
+                if known == "another key"
+                else "of its gateway"
+            )
+            with pytest.raises(HostKeyError, match=told):
                 shell.run(host, CAT, timeout_seconds=20)
         shell.close()
         ends_at = time.monotonic() + 3

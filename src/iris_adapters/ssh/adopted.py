@@ -10,7 +10,7 @@ from paramiko.common import MSG_CHANNEL_DATA
 from paramiko.message import Message
 
 from iris_adapters.ssh.errors import let_go
-from iris_adapters.ssh.messages import end_transport, start_due_exchange, take
+from iris_adapters.ssh.messages import end_transport, expect_seen, start_due_exchange, take
 from iris_adapters.ssh.reactor import READ_BYTES
 from iris_adapters.ssh.sinks import take_data
 
@@ -127,6 +127,8 @@ class AdoptedTransport:
             self._hand_over_data()
             self._channel = self._transport._channels.get(number)  # noqa: SLF001 - docs/decisions/0005
             self._channel_number = number
+            if self._channel is None:
+                expect_seen(self._transport, number)
         self._pieces.append(plain[_DATA_AT : _DATA_AT + length])
         if length >= _LARGE_BYTES:
             self._hand_over_data()

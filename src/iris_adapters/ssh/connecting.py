@@ -9,10 +9,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fabric import Connection
 from paramiko.client import MissingHostKeyPolicy
-from paramiko.ssh_exception import AuthenticationException, BadHostKeyException, SSHException
+from paramiko.ssh_exception import (
+    AuthenticationException,
+    BadHostKeyException,
+    PartialAuthentication,
+    SSHException,
+)
 
 from iris_adapters.ssh.dial import dial
-from iris_adapters.ssh.errors import Stage, described, hung_up, login_failed, no_address, ours, proxy_failed, refused
+from iris_adapters.ssh.errors import (
+    Stage,
+    described,
+    gateway_changed,
+    hung_up,
+    login_failed,
+    no_address,
+    ours,
+    proxy_failed,
+    refused,
+)
 from iris_adapters.ssh.host_connection import HostConnection, KnownKeys, fabric_config
 from iris_adapters.ssh.proxy import Proxy, shell_argv
 from iris_adapters.ssh.transport import IrisTransport, LoginEndedError
@@ -101,6 +116,8 @@ class Connector:
             if ended_early and not expired:
                 raise HostUnreachableError(f"{described(host)}: connecting was given up", host=host.name) from error
             if isinstance(error, BadHostKeyException):
+                if gateway := made.gateways.get(error.hostname):
+                    raise gateway_changed(host, gateway, error) from error
                 raise self._host_keys.changed(host, error.key) from error
             if made.proxies and not isinstance(error, AuthenticationException | RemoteShellError):
                 raise self._explained(host, made.proxies[0], attempt if expired else None) from error
@@ -150,28 +167,35 @@ class Connector:
             pkey=private_key,
             look_for_keys=False,
         )
-        try:
-            connection.open()
-        except AuthenticationException as error:
-            raise refused(error, host, connection.user, self._key_pair.path, oslogin=config.oslogin) from error
-        except LoginEndedError as error:
-            words = "" if error.args or not made.proxies else made.proxies[0].last_words()
-            explained = self._proxy_route.explain(host, words) if words and self._proxy_route is not None else None
-            raise explained or hung_up(error, host, connection.user, words) from error
-        except SSHException as error:
-            if private_key is None and type(error) is SSHException and "No authentication methods" in str(error):
-                raise AuthenticationFailedError(
-                    f"{described(host)}: {self._key_pair.path} is protected by a passphrase and ssh-agent has no key that fits: "
-                    "run ssh-add, or set gcp.ssh.key_file to another one",
-                    host=host.name,
-                ) from error
-            raise
+        self._log_in(connection, host, made, has_key=private_key is not None)
         transport = connection.transport
         if not isinstance(transport, IrisTransport):
             raise TypeError(f"Fabric made a {type(transport).__name__}")
         _log_in_no_more(connection, attempt)
         transport.hand_over()
         return transport
+
+    def _log_in(self, connection: Connection, host: Host, made: _Made, *, has_key: bool) -> None:
+        try:
+            connection.open()
+        except PartialAuthentication as error:
+            raise ours(error, host, Stage.CONNECTING) from error
+        except AuthenticationException as error:
+            raise refused(error, host, connection.user, self._key_pair.path, oslogin=self._config.oslogin) from error
+        except LoginEndedError as error:
+            words = "" if error.args or not made.proxies else made.proxies[0].last_words()
+            explained = self._proxy_route.explain(host, words) if words and self._proxy_route is not None else None
+            raise explained or hung_up(error, host, connection.user, words) from error
+        except SSHException as error:
+            if not has_key and type(error) is SSHException and "No authentication methods" in str(error):
+                raise AuthenticationFailedError(
+                    f"{described(host)}: {self._key_pair.path} is protected by a passphrase and ssh-agent has no key that fits: "
+                    "run ssh-add, or set gcp.ssh.key_file to another one",
+                    host=host.name,
+                ) from error
+            raise
+        if not connection.transport.auth_handler.is_authenticated():  # Paramiko takes half a login for a whole one
+            raise ours(PartialAuthentication(["publickey"]), host, Stage.CONNECTING)
 
     def _route(self, connection: Connection, host: Host, attempt: Attempt, made: _Made) -> None:
         """Dial the connection's first hop; the hops after it go through the one before."""
@@ -180,6 +204,7 @@ class Connector:
             gateway.client.load_system_host_keys()
             gateway.client.set_missing_host_key_policy(_Refuse(host))
             gateway.connect_timeout = connection.connect_timeout
+            made.gateways[gateway.host] = _known_as(gateway)
             attempt.guard(gateway.client.close)
             self._route(gateway, host, attempt, made)
             gateway.connect_kwargs = self._connect_kwargs(
@@ -269,6 +294,7 @@ class _Made:
     def __init__(self) -> None:
         self.proxies: list[Proxy] = []
         self.transports: list[IrisTransport] = []
+        self.gateways: dict[str, str] = {}  # the names under which known_hosts has them
 
 
 class _Refuse(MissingHostKeyPolicy):

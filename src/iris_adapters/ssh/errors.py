@@ -65,6 +65,13 @@ _NETWORK = "check that the VM runs and that the firewall lets SSH through"
 _SSH_CONFIG = "check the SSH configuration (~/.ssh/config)"
 _REFUSED = "check gcp.ssh.user and gcp.ssh.key_file, and that the public key is in the project's or the VM's metadata (or OS Login)"
 
+# A service account is not asked for a second step: https://cloud.google.com/compute/docs/oslogin/set-up-oslogin (read 2026-12-01)
+_NO_PROMPTS = (
+    "iris answers no prompts: let its sshd ask for a public key alone (AuthenticationMethods), or with OS Login's 2-step verification "
+    "(enable-oslogin-2fa) log in as a service account, which is not asked for the second step"
+)
+_MOST_QUOTED: Final = 300  # characters
+
 
 def _transport(what: str, advice: str = "") -> Row:
     return Row(HostUnreachableError, ConnectionLostError, what, advice)
@@ -78,7 +85,9 @@ TABLE: Final[Mapping[type[BaseException], Row]] = {
     ssh_exception.SSHException: _transport("SSH failed"),
     ssh_exception.AuthenticationException: _always(AuthenticationFailedError, "refused our keys", _REFUSED),
     ssh_exception.BadAuthenticationType: _always(AuthenticationFailedError, "takes no public keys", _REFUSED),
-    ssh_exception.PartialAuthentication: _always(AuthenticationFailedError, "wants more than a public key", _REFUSED),
+    ssh_exception.PartialAuthentication: _always(
+        AuthenticationFailedError, "wants more than a public key", _NO_PROMPTS
+    ),
     ssh_exception.UnableToAuthenticate: _always(AuthenticationFailedError, "refused our keys", _REFUSED),
     ssh_exception.PasswordRequiredException: _always(
         AuthenticationFailedError,
@@ -126,10 +135,15 @@ def ours(error: BaseException, host: Host, stage: Stage) -> RemoteShellError:
         return error
     row = row_of(error)
     kind = row.connecting if stage is Stage.CONNECTING else row.in_use
-    detail = str(error).strip()
+    detail = printable(str(error))
     said = f" ({detail})" if detail else ""
     advice = f": {row.advice}" if row.advice else ""
     return kind(f"{described(host)} {row.what}{said}{advice}", host=host.name)
+
+
+def printable(said: str) -> str:
+    """What a terminal may be shown of words that anybody may have said: they may hold what clears it, or be without end."""
+    return "".join(filter(str.isprintable, said[:_MOST_QUOTED])).strip()
 
 
 def let_go(error: BaseException) -> None:
@@ -181,7 +195,18 @@ def refused(error: BaseException, host: Host, user: str, key_file: Path, *, oslo
             "--command=true . If it uses OS Login, set gcp.ssh.oslogin to true"
         )
     return AuthenticationFailedError(
-        f"{described(host)} refused our keys for the user {user!r} ({str(error).strip()}), {key_file} among them: {advice}",
+        f"{described(host)} refused our keys for the user {user!r} ({printable(str(error))}), {key_file} among them: {advice}",
+        host=host.name,
+    )
+
+
+def gateway_changed(host: Host, gateway: str, error: ssh_exception.BadHostKeyException) -> HostKeyError:
+    """The error of a gateway that shows another key than the user's own known_hosts has under this name."""
+    key = error.key
+    return HostKeyError(
+        f"{described(host)}: its gateway {gateway} shows the host key {key.get_name()} {key.fingerprint}, which is not the one in "
+        "~/.ssh/known_hosts: someone may be between you and it, or its system was installed anew. If you know that it is right, run: "
+        f"ssh-keygen -R '{gateway}', and connect to it with ssh once",
         host=host.name,
     )
 
@@ -197,7 +222,7 @@ def hung_up(error: EOFError, host: Host, user: str, words: str = "") -> Authenti
         user: as whom we tried.
         words: what the program on the way to it wrote on standard error.
     """
-    said = str(error).strip()
+    said = printable(str(error))
     if said:
         how, advice = (
             f"hung up ({said})",
@@ -210,7 +235,7 @@ def hung_up(error: EOFError, host: Host, user: str, words: str = "") -> Authenti
             "roles/compute.osAdminLogin; sshd's log on the VM tells (journalctl -u ssh)"
         )
     if words:
-        advice += f". The program on the way to it said: {words.splitlines()[-1].strip()}"
+        advice += f". The program on the way to it said: {printable(words.splitlines()[-1])}"
     return AuthenticationFailedError(
         f"{described(host)} {how} while the user {user!r} logged in: {advice}", host=host.name
     )
@@ -232,7 +257,7 @@ def proxy_failed(host: Host, said: str, seconds: float | None) -> HostUnreachabl
         seconds: how long it had, where that was too short; None where it ended by itself.
     """
     how = "ended before the host answered" if seconds is None else f"did not lead to it within {seconds:g} s"
-    last = said.splitlines()[-1].strip() if said else ""
+    last = printable(said.splitlines()[-1]) if said else ""
     words = f" It said: {last}." if last else ""
     return HostUnreachableError(
         f"{described(host)} cannot be reached: the program on the way to it (ProxyCommand) {how}.{words} "

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from paramiko.common import cMSG_KEXINIT
 from paramiko.message import Message
+from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
 from paramiko.util import get_logger
 
@@ -78,8 +79,14 @@ class QuickKeyExchange(Transport):
         return parsed
 
     def _compute_key(self, id: str, nbytes: int) -> bytes:  # noqa: A002 - Paramiko's
-        """See RFC 4253, 7.2."""
+        """See RFC 4253, 7.2.
+
+        Raises:
+            SSHException: there was no exchange.
+        """
         internals: Any = self
+        if internals.K is None:
+            raise SSHException("The host began to use new keys that were not agreed on")
         if self._derived_from[0] is not internals.K:
             message = Message()
             internals._add_K(message)  # noqa: SLF001 - as above

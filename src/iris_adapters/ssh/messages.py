@@ -8,12 +8,12 @@ from paramiko.common import MSG_DEBUG, MSG_DISCONNECT, MSG_IGNORE, MSG_UNIMPLEME
 from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 
+from iris_adapters.ssh.errors import printable
+
 if TYPE_CHECKING:
     from iris_adapters.ssh.packets import IrisPacketizer
 
 _KEY_EXCHANGE: Final = range(30, 42)  # the messages of the exchange's method (RFC 4250, 4.1.2)
-
-_MOST_REASON_BYTES: Final = 200
 
 
 def take(transport: Any, packets: IrisPacketizer, kind: int, message: Message) -> None:
@@ -41,8 +41,7 @@ def take(transport: Any, packets: IrisPacketizer, kind: int, message: Message) -
 def _reason(message: Message) -> str:
     """Of a disconnection: its description (RFC 4253, 11.1), or the number of its reason."""
     number = message.get_int()
-    words = message.get_string()[:_MOST_REASON_BYTES].decode(errors="replace")
-    return "".join(filter(str.isprintable, words)) or f"reason {number}"
+    return printable(message.get_string().decode(errors="replace")) or f"reason {number}"
 
 
 def _is_of_exchange(transport: Any, kind: int, message: Message) -> bool:
@@ -66,8 +65,8 @@ def _dispatch(transport: Any, packets: IrisPacketizer, kind: int, message: Messa
         channel = transport._channels.get(number)  # noqa: SLF001 - docs/decisions/0005
         if channel is not None:
             on_channel(channel, message)
-        elif number not in transport.channels_seen:
-            raise SSHException(f"The host sent message {kind} for channel {number}, which was never opened")
+        else:
+            expect_seen(transport, number)
     elif (login := transport.auth_handler) is not None and kind in login._handler_table:  # noqa: SLF001 - as above
         login._handler_table[kind](message)  # noqa: SLF001 - as above
     elif kind != MSG_UNIMPLEMENTED:
@@ -75,6 +74,16 @@ def _dispatch(transport: Any, packets: IrisPacketizer, kind: int, message: Messa
         answer.add_byte(cMSG_UNIMPLEMENTED)
         answer.add_int(packets.seqno)
         transport._send_message(answer)  # noqa: SLF001 - docs/decisions/0005
+
+
+def expect_seen(transport: Any, number: int) -> None:
+    """See whether a channel that is not there was, once.
+
+    Raises:
+        SSHException: it was not.
+    """
+    if number not in transport.channels_seen:
+        raise SSHException(f"The host sent a message for channel {number}, which was never opened")
 
 
 def start_due_exchange(transport: Any, packets: IrisPacketizer) -> None:

@@ -30,6 +30,7 @@ _LONGEST_PACKET: Final = 1 << 18  # 32 KiB of data and their heads are usual; RF
 _OVERHEAD_BYTES: Final = _LENGTH_BYTES + _TAG_BYTES
 _COUNTER_BYTES: Final = 8  # of the 12 of the initialization vector; the first four are fixed
 _MUCH_UNSENT_BYTES: Final = 1 << 18
+_LONGEST_GREETING: Final = 1 << 16
 _READ_AHEAD_BYTES: Final = 1 << 15
 
 
@@ -110,6 +111,7 @@ class IrisPacketizer(Packetizer):
         self._iv = b""
         self._iv_counter = 0
         self._compressed = False
+        self._greeting_bytes = 0
         self._padded_to = 0  # what AES-GCM wants; 0 with any other cipher
         self._received = 0
         self._lock = threading.Lock()  # for what follows
@@ -139,6 +141,29 @@ class IrisPacketizer(Packetizer):
         self._seqno += 1
         self._iv_counter += 1
         return result
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:  # noqa: FBT001, FBT002 - Paramiko's
+        """As Paramiko's, which believes every length. This one may come from anybody: the host's key is not known yet.
+
+        Raises:
+            SSHException: no packet is so long.
+        """
+        if n > _LONGEST_PACKET + _OVERHEAD_BYTES:
+            raise SSHException(f"The host sent a packet of {n} bytes")
+        read: bytes = super().read_all(n, check_rekey)
+        return read
+
+    def _read_timeout(self, timeout: float) -> bytes:
+        """As Paramiko's, for the lines before the first packet.
+
+        Raises:
+            SSHException: they do not end.
+        """
+        read: bytes = super()._read_timeout(timeout)  # type: ignore[misc] # not in the stubs
+        self._greeting_bytes += len(read)
+        if self._greeting_bytes > _LONGEST_GREETING:
+            raise SSHException("The host speaks, but not SSH")
+        return read
 
     def reset_seqno_in(self) -> None:
         """Count packets from 0 again."""

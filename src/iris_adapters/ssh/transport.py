@@ -16,7 +16,7 @@ from paramiko.auth_handler import AuthHandler
 from paramiko.common import CONNECTION_FAILED_CODE, MSG_KEXINIT, cMSG_CHANNEL_OPEN, cMSG_GLOBAL_REQUEST
 from paramiko.message import Message
 from paramiko.packet import NeedRekeyException
-from paramiko.ssh_exception import ChannelException, SSHException
+from paramiko.ssh_exception import ChannelException, PartialAuthentication, SSHException
 
 from iris_adapters.ssh.adopted import AdoptedTransport
 from iris_adapters.ssh.key_exchange import QuickKeyExchange
@@ -36,6 +36,8 @@ _NUMBERS: Final = struct.Struct(">III")
 _RESERVED: Final = bytes(8)  # an empty string, and 0
 _POLL_SECONDS: Final = 0.1
 _LONG_POLL_SECONDS: Final = 10.0
+_MOST_HELD_BACK: Final = 4096  # messages
+_MOST_EXTENSIONS: Final = 1024  # as OpenSSH
 
 
 def _nobody_hears() -> None:
@@ -222,6 +224,14 @@ class IrisTransport(QuickKeyExchange):
             handler.__class__ = _ReadingAuthHandler  # Paramiko makes one for each method that it tries
         self._auth_handler = handler
 
+    def auth_interactive_dumb(self, username: str, handler: object = None, submethods: str = "") -> list[str]:  # noqa: ARG002 - Paramiko's
+        """Answer no prompts, as Paramiko would on the terminal, on any thread and with any number of hosts.
+
+        Raises:
+            PartialAuthentication: always.
+        """
+        raise PartialAuthentication(["keyboard-interactive"])
+
     def hand_over(self) -> None:
         """Once logged in, let the reactor read it, or where that cannot, a thread.
 
@@ -312,8 +322,10 @@ class IrisTransport(QuickKeyExchange):
         elif self.clear_to_send.is_set():  # and stays so: only this thread begins an exchange
             with self.clear_to_send_lock:
                 self._send_message(data)  # type: ignore[attr-defined] # not in the stubs
-        else:
+        elif len(self._held_back) < _MOST_HELD_BACK:
             self._held_back.append(data)
+        else:
+            raise SSHException("The host asks on and on, but does not do its part of a key exchange")
 
     def _parse_channel_open_success(self, m: Message) -> None:
         """Give the channel its buffers before the far side can have sent anything on it."""
@@ -333,6 +345,12 @@ class IrisTransport(QuickKeyExchange):
             self.saved_exception = None  # it is told here, and is not why the connection will end one day
             self._channels.delete(number)  # type: ignore[attr-defined] # not in the stubs
             opening.refused(ChannelException(reason, CONNECTION_FAILED_CODE.get(reason, "(unknown code)")))
+
+    def _parse_ext_info(self, m: Message) -> None:
+        """As Paramiko's, which believes every number of extensions: four billion steps on the thread that reads all hosts."""
+        if Message(m.get_remainder()).get_int() > _MOST_EXTENSIONS:
+            raise SSHException("The host has more extensions than there can be")
+        super()._parse_ext_info(m)  # type: ignore[misc] # not in the stubs
 
     def _parse_newkeys(self, m: Message) -> None:
         with self.clear_to_send_lock:  # nobody sends anything before what was held back

@@ -103,6 +103,15 @@ def test_what_an_exception_means_depends_on_when_it_comes(
     assert type(ours(error, HOST, Stage.IN_USE)) is in_use
 
 
+def test_what_a_host_says_cannot_clear_the_terminal_nor_fill_it() -> None:
+    """Before its key is known, that may be anybody."""
+    said = str(ours(ssh_exception.SSHException("\x1b[2Jversion\r\n" + 1000 * "9"), HOST, Stage.CONNECTING))
+
+    assert said.isprintable()
+    assert "[2Jversion999" in said
+    assert len(said) < 500
+
+
 def test_the_most_derived_row_decides() -> None:
     """A refused connection is not just any error of the operating system."""
     assert row_of(ConnectionRefusedError()) is TABLE[ConnectionRefusedError]

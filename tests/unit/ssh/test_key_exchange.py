@@ -6,10 +6,12 @@ import hashlib
 import logging
 import random
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from paramiko.message import Message
+from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
 
 from iris_adapters.ssh.key_exchange import LOGGER
@@ -98,3 +100,39 @@ def test_it_speaks_where_somebody_listens(caplog: pytest.LogCaptureFixture) -> N
             loud: Any = IrisTransport(one)
             loud._log(logging.DEBUG, "heard")
     assert [record.getMessage() for record in caplog.records] == ["heard"]
+
+
+def test_there_are_no_keys_without_an_exchange(pair: tuple[Any, Any]) -> None:
+    """They would be made of what everybody knows."""
+    ours, _ = pair
+    assert ours.K is None
+    with pytest.raises(SSHException, match="not agreed on"):
+        ours._compute_key("A", 16)
+
+
+def test_a_host_that_asks_on_in_the_middle_of_an_exchange_is_cut_off(pair: tuple[Any, Any]) -> None:
+    """Our answers wait for its end, and it need not do its part."""
+    ours, _ = pair
+    ours._reader = threading.get_ident()  # as on the thread that reads
+    ours._send_kex_init()
+    answer = Message(b"an answer")
+    for _ in range(4096):
+        ours._send_user_message(answer)
+
+    with pytest.raises(SSHException, match="its part of a key exchange"):
+        ours._send_user_message(answer)
+
+
+def test_a_host_with_more_extensions_than_there_can_be_is_cut_off(pair: tuple[Any, Any]) -> None:
+    """Paramiko takes as many steps as the host says that there are."""
+    ours, theirs = pair
+    told = Message()
+    told.add_int(1)
+    told.add_string("server-sig-algs")
+    told.add_string("ssh-ed25519")
+    for transport in pair:
+        transport._parse_ext_info(Message(told.asbytes()))
+    assert ours.server_extensions == theirs.server_extensions
+
+    with pytest.raises(SSHException, match="more extensions"):
+        ours._parse_ext_info(Message(b"\xff\xff\xff\xff"))

@@ -168,3 +168,21 @@ def test_a_writer_that_waits_hears_of_the_end(reader: IrisPacketizer) -> None:
 
     waiting.join(5)
     assert not waiting.is_alive()
+
+
+def test_before_the_first_key_no_length_is_believed_that_no_packet_has() -> None:
+    """Whoever answers on that address could fill our memory otherwise; Paramiko reads 4 GiB."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall((0xFFFFFFFC).to_bytes(4, "big") + bytes(100))
+        with pytest.raises(SSHException, match=r"a packet of 42949672\d\d bytes"):
+            IrisPacketizer(ours).read_message()
+
+
+def test_lines_before_the_first_packet_end() -> None:
+    """A server of something else may send on and on without one."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(bytes(1 << 17))
+        with pytest.raises(SSHException, match="not SSH"):
+            IrisPacketizer(ours).readline(5.0)
