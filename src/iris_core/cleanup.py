@@ -30,17 +30,21 @@ class Selection:
             else's. None: anybody's.
         older_than_seconds: only what has existed for so long; what does not say since when is not meant then. None: any age.
         all_zones: in every zone of the project, not the cluster's alone.
+        spared: names of what is left alone, because it was there before whatever is undone.
     """
 
     owner: str | None
     older_than_seconds: float | None = None
     all_zones: bool = False
+    spared: frozenset[str] = frozenset()
 
     def refuses(self, one: Assessed) -> str:
         """Why the resource is not meant, for people; empty if it is."""
         theirs = one.resource.owner
         if self.owner is not None and theirs and theirs != self.owner:
             return f"it belongs to {theirs}"
+        if one.resource.name in self.spared:
+            return "it was there before"
         if self.older_than_seconds is not None:
             if one.age_seconds is None:
                 return "its age is not known"
@@ -155,7 +159,11 @@ def _left(plan: CleanupPlan, there: Sequence[Resource]) -> dict[tuple[str, str, 
 def _is_new_and_meant(selection: Selection, resource: Resource) -> bool:
     # What has come since the plan was made is younger than any age that was asked for.
     theirs = resource.owner
-    return selection.older_than_seconds is None and (selection.owner is None or theirs in ("", selection.owner))
+    return (
+        selection.older_than_seconds is None
+        and (selection.owner is None or theirs in ("", selection.owner))
+        and resource.name not in selection.spared  # a request that was spared may have become a slice
+    )
 
 
 def _identity(resource: Resource) -> tuple[str, str, str]:

@@ -13,9 +13,7 @@ from iris_core.cluster_start import ClusterStart, wait_until_ready
 from iris_core.container_names import NO_CONTROLLER_NAME_GIVEN, NO_WORKER_NAME_GIVEN, container_names
 from iris_core.log_streaming import watch_of
 from iris_core.log_streams import LogStreams
-from iris_core.model import VmPhase
 from iris_core.progress import log_progress
-from iris_core.queued_slices import check_wanted
 from iris_core.ray_nodes import RayNodes
 from iris_core.tunnel import open_tunnel
 from iris_core.undo import Undo
@@ -96,7 +94,7 @@ class ClusterManager:
             ClusterError: `stop` was called meanwhile.
         """
         give_up = self._current_give_up()
-        controller, deadline = self._start(give_up, listener)
+        controller, deadline = self._start(self._new_start(give_up, listener), give_up, listener)
         self._ray.tell_all(controller, deadline=deadline, give_up=give_up)
         return f"http://{controller.host.address}:{controller.port}"
 
@@ -111,12 +109,16 @@ class ClusterManager:
             CleanupIncompleteError: something is left.
             InventoryError: it is not known what there is, or what is left.
         """
+        self._stop()
+
+    def _stop(self, spared: frozenset[str] = frozenset()) -> None:
+        """As `stop`, but for slices and requests of these names."""
         with self._lock:
             self._give_all_up()
             if self._healer is not None:
                 self._healer.call_off()
         undo = Undo()
-        undo.owe("deleting the cluster", self._delete)
+        undo.owe("deleting the cluster", lambda: self._delete(spared))
         for handle in self._streams.take_all():
             undo.owe("stopping the log streaming", handle.stop)
         undo.carry_out()
@@ -126,8 +128,10 @@ class ClusterManager:
         """Start the cluster, land its logs in `log_dir` if it is given, and yield the URL of the controller, proven to answer.
 
         On exit, also after an error, the tunnel is closed, streaming ends (what the engines hold is landed first), and the cluster is
-        stopped if this call has started it. A cluster whose controller was there before is left running, with the slices that
-        this call added: a warning on the logger `iris.cluster` says so. Slices that are lost meanwhile are told there too, and those of a
+        stopped if this call has started it: if no controller ran, and this call created or started one. A cluster whose controller
+        ran before, or was made by another process meanwhile, is left running, with the slices that this call added: a warning on the
+        logger `iris.cluster` says so. Where the start fails, slices that were there before are left alone in any case. Slices that are
+        lost meanwhile are told there too, and those of a
         group with `recreate` replaced, see `iris_core.healing`. An error while that is done is raised if there was none
         before, and else noted on the first one and logged.
 
@@ -144,14 +148,19 @@ class ClusterManager:
         if log_dir is not None:
             container_names(self._config)  # complains before anything is created
         give_up = self._current_give_up()
-        before = self._inventory.find_controller()
+        start = self._new_start(give_up, listener)
+        is_connected = False
+
+        def leave() -> None:
+            if start.is_ours:
+                self._stop(frozenset() if is_connected else start.was_there)
+            else:
+                self._tell_left_running()
+
         undo = Undo()
         try:
-            if before is None or before.phase is VmPhase.DELETING:
-                undo.owe("stopping the cluster", self.stop)
-            else:
-                undo.owe("looking what is left", self._tell_left_running)
-            controller, deadline = self._start(give_up, listener)
+            undo.owe("stopping the cluster", leave)
+            controller, deadline = self._start(start, give_up, listener)
             handle = None if log_dir is None else self.start_log_streaming(log_dir)
             if handle is not None:
                 undo.owe("stopping the log streaming", handle.stop)
@@ -163,7 +172,7 @@ class ClusterManager:
                 undo.owe("ending the healing", healer.stop)
             tunnel = ExitStack()
             undo.owe("closing the tunnel", tunnel.close)
-            yield tunnel.enter_context(
+            url = tunnel.enter_context(
                 open_tunnel(
                     self._shell,
                     self._clock,
@@ -173,6 +182,14 @@ class ClusterManager:
                     find_controller=self._find_controller,
                 )
             )
+            is_connected = True
+            if start.is_ours and start.was_there:
+                _logger.warning(
+                    "This connection has made the cluster's controller, and deletes the cluster when it ends, also what was there before: "
+                    "%s. After `iris up`, connections leave it running.",
+                    ", ".join(sorted(start.was_there)),
+                )
+            yield url
         except BaseException as error:
             undo.carry_out(because=error)
             raise
@@ -204,33 +221,30 @@ class ClusterManager:
             return None
         return self._streams.begin(output_dir, controller_container, worker_container)
 
-    def _start(self, give_up: threading.Event, listener: ProgressListener) -> tuple[ControllerVm, float]:
-        """Start, and return the controller and the (monotonic) time until which it may be waited for."""
-        start = ClusterStart(
+    def _new_start(self, give_up: threading.Event, listener: ProgressListener) -> ClusterStart:
+        return ClusterStart(
             self._config, self._inventory, self._clock, give_up=give_up, call_off=self._call_off, listener=listener
         )
+
+    def _start(
+        self, start: ClusterStart, give_up: threading.Event, listener: ProgressListener
+    ) -> tuple[ControllerVm, float]:
+        """Start, and return the controller and the (monotonic) time until which it may be waited for."""
         with self._creating:
             controller = start.make(self._remember)
         # Only waiting counts: creating slices may take longer than any controller does to boot.
         seconds = self._config.controller.ready_timeout_seconds
         deadline = self._clock.monotonic() + seconds
 
-        def look() -> ControllerVm | None:
-            found = self._inventory.find_controller()
-            if found is not None:
-                return self._remember(found)
-            # One that was on its way out when this began is made anew; one that vanishes while it boots is not.
-            return self._ensure_controller(give_up) if controller.phase is VmPhase.DELETING else None
-
         ready = wait_until_ready(
-            look, self._clock, controller, timeout_seconds=seconds, give_up=give_up, listener=listener
+            self._find_controller,
+            self._clock,
+            controller,
+            timeout_seconds=seconds,
+            give_up=give_up,
+            listener=listener,
         )
         return self._remember(self._ray.with_token(ready, deadline=deadline, give_up=give_up)), deadline
-
-    def _ensure_controller(self, give_up: threading.Event) -> ControllerVm:
-        with self._creating:
-            check_wanted(give_up)
-            return self._remember(self._inventory.ensure_controller())
 
     def _find_controller(self) -> ControllerVm | None:
         found = self._inventory.find_controller()
@@ -256,9 +270,9 @@ class ClusterManager:
             self._controller = controller
         return controller
 
-    def _delete(self) -> None:
+    def _delete(self, spared: frozenset[str]) -> None:
         def clean_up() -> None:
-            mine = Selection(owner=self._inventory.owner())
+            mine = Selection(owner=self._inventory.owner(), spared=spared)
             plan = plan_cleanup(self._inventory, mine, prices=self._config.prices, now=self._clock.now())
             for kept in plan.kept:
                 _logger.warning("%s is left alone: %s.", kept.resource.name, kept.why)

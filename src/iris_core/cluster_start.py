@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Final
 
 from iris_core.errors import ControllerNotFoundError, ControllerNotReadyError, IrisError, ResourceExistsError
@@ -14,7 +15,6 @@ from iris_core.queued_slices import QueuedSlices, check_wanted
 from iris_core.start_plan import plan_start
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Sequence
 
     from iris_core.config import ClusterConfig
@@ -41,6 +41,11 @@ class ClusterStart:
         give_up: ends it when another thread sets it.
         call_off: ends what is being made, and sets `give_up`; see `do_each`.
         listener: hears what is waited for.
+
+    Attributes:
+        is_ours: whether the cluster is this start's to delete: no controller ran, and this has created or started one, or may have, for it
+            was interrupted, or does not know. Not before anything is made, and not where another process was quicker.
+        was_there: names of the slices, and of the requests for one, that this has not made.
     """
 
     def __init__(
@@ -53,6 +58,8 @@ class ClusterStart:
         call_off: Callable[[], object],
         listener: ProgressListener,
     ) -> None:
+        self.is_ours = False
+        self.was_there: frozenset[str] = frozenset()
         self._config = config
         self._inventory = inventory
         self._clock = clock
@@ -76,10 +83,13 @@ class ClusterStart:
         """
         check_wanted(self._give_up)
         if self._config.is_local:
-            controller = self._inventory.ensure_controller()
+            self._controller = self._inventory.find_controller()
+            self.is_ours = not _runs(self._controller)
+            controller = self._ensure_controller()
             found(controller)
             return controller
         wanted = self._plan()
+        self.is_ours = not _runs(self._controller)
         made: list[ControllerVm] = []
 
         def make_controller() -> list[IrisError]:
@@ -104,6 +114,24 @@ class ClusterStart:
 
     def _plan(self) -> list[Wanted]:
         """What there is to be, once it is known what there is and that it fits."""
+        slices, requests = self._look()
+        while self._controller is not None and self._controller.phase is VmPhase.DELETING:
+            # Until then it is not known what becomes of it, nor of the slices: nothing, or a VM that is stopped and somebody else's.
+            self._wait_for_the_end_of(self._controller)
+            slices, requests = self._look()
+        self.was_there = frozenset([*(one.name for one in requests), *(one.name for one in slices)])
+        wanted = plan_start(
+            self._config, owner=self._owner, controller=self._controller, slices=slices, requests=requests
+        )
+        for one in wanted:
+            if one.there is not None and not isinstance(one.there, QueuedSlice):
+                self._listener(
+                    Progress(one.title, Stage.DONE, f"{one.there.name} is there already ({one.there.state})")
+                )
+        return wanted
+
+    def _look(self) -> tuple[list[Slice], list[QueuedSlice]]:
+        """What there is of workers; owner and controller are kept."""
         owner: list[str] = []
         controllers: list[ControllerVm | None] = []
         requests: list[QueuedSlice] = []
@@ -122,15 +150,31 @@ class ClusterStart:
         outcomes = do_each(lambda look: look(), looks, call_off=self._call_off, at_once=self._at_once)
         _raise_first([[outcome] if isinstance(outcome, IrisError) else [] for outcome in outcomes])
         (self._owner,), (self._controller,) = owner, controllers
-        wanted = plan_start(
-            self._config, owner=self._owner, controller=self._controller, slices=slices, requests=requests
-        )
-        for one in wanted:
-            if one.there is not None and not isinstance(one.there, QueuedSlice):
-                self._listener(
-                    Progress(one.title, Stage.DONE, f"{one.there.name} is there already ({one.there.state})")
+        return slices, requests
+
+    def _wait_for_the_end_of(self, controller: ControllerVm) -> None:
+        """Wait until a controller that is on its way out is gone, or in another phase.
+
+        Raises:
+            ControllerNotReadyError: it remains as it is.
+        """
+        seconds = self._config.controller.ready_timeout_seconds
+        deadline = self._clock.monotonic() + seconds
+        found: ControllerVm | None = controller
+        while found is not None and found.phase is VmPhase.DELETING:
+            left = deadline - self._clock.monotonic()
+            problem = f"it is on its way out ({found.state})"
+            if left <= 0:
+                raise ControllerNotReadyError(
+                    f"The controller's VM {found.name} cannot be made anew: {problem}, and was for {seconds:g} s. Look at it in the "
+                    "console.",
+                    seconds=seconds,
+                    problem=problem,
                 )
-        return wanted
+            self._listener(Progress(found.name, Stage.WAITING, f"waited for: {problem}"))
+            self._clock.wait(self._give_up, min(_POLL_SECONDS, left))
+            check_wanted(self._give_up)
+            found = self._inventory.find_controller()
 
     def _make_controller(self) -> ControllerVm:
         check_wanted(self._give_up)
@@ -138,7 +182,7 @@ class ClusterStart:
         there = self._controller is not None
         self._listener(Progress(name, Stage.WAITING, "its VM is there already" if there else "its VM is being created"))
         try:
-            controller = self._inventory.ensure_controller()
+            controller = self._ensure_controller()
         except IrisError as error:
             self._listener(Progress(name, Stage.FAILED, str(error)))
             raise
@@ -148,6 +192,12 @@ class ClusterStart:
                 f"The controller's VM {name} was made by somebody else just now: {'; '.join(problems)}.",
                 advice="Take another label_prefix.",
             )
+        return controller
+
+    def _ensure_controller(self) -> ControllerVm:
+        made = threading.Event()
+        controller = self._inventory.ensure_controller(made.set)
+        self.is_ours = made.is_set()
         return controller
 
     def _create(self, wanted: Wanted) -> list[IrisError]:
@@ -170,6 +220,11 @@ class ClusterStart:
             at_once=self._at_once,
             listener=self._listener,
         )
+
+
+def _runs(controller: ControllerVm | None) -> bool:
+    """Whether there is a controller that runs, or is about to."""
+    return controller is not None and controller.phase in {VmPhase.PENDING, VmPhase.READY}
 
 
 def _raise_first(outcomes: Sequence[list[IrisError] | IrisError]) -> None:

@@ -30,7 +30,7 @@ class VmPhase(StrEnum):
     READY = "ready"  # it should be reachable
     STOPPED = "stopped"  # it exists and runs nothing (its disk may still cost money)
     FAILED = "failed"  # preempted, terminated: it will not come back by itself
-    DELETING = "deleting"  # it is on its way out
+    DELETING = "deleting"  # it is on its way out (a VM: or is being stopped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

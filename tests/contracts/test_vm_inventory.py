@@ -152,6 +152,18 @@ def test_ensuring_twice_makes_one_controller(inventory: VmInventory) -> None:
     assert (second.name, second.host.instance_id) == (first.name, first.host.instance_id)
 
 
+def test_who_makes_the_controller_hears_of_it(inventory: VmInventory) -> None:
+    """And only who makes it: whoever finds it there has not to delete it."""
+    made: list[str] = []
+
+    controller = inventory.ensure_controller(lambda: made.append("first"))
+    inventory.ensure_controller(lambda: made.append("second"))
+    inventory.delete(controller)
+    inventory.ensure_controller(lambda: made.append("third"))
+
+    assert made == ["first", "third"]
+
+
 def test_a_deleted_controller_is_gone(inventory: VmInventory) -> None:
     """When delete has returned, find_controller finds nothing; deleting again succeeds."""
     controller = inventory.ensure_controller()

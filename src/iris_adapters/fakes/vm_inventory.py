@@ -117,15 +117,19 @@ class FakeInventory:
             self._enter("find_controller")
             return self._controller
 
-    def ensure_controller(self) -> ControllerVm:
+    def ensure_controller(self, made: Callable[[], object] | None = None) -> ControllerVm:
         """See `VmInventory`. A stopped controller is ready at once."""
         with self._lock:
             self._enter("ensure_controller")
-            if self._controller is None:
-                self._controller = self._new_controller()
-            elif self._controller.phase is VmPhase.STOPPED:
-                self.set_phase(self._controller.name, VmPhase.READY)
-            return self._controller
+            controller = self._controller
+            if controller is None:
+                controller = self._new_controller()
+            elif controller.phase is VmPhase.STOPPED:
+                controller = replace(controller, phase=VmPhase.READY, state=gce_state(VmPhase.READY))
+            if made is not None and controller is not self._controller:
+                made()
+            self._controller = controller
+            return controller
 
     def list_slices(self) -> Sequence[Slice]:
         """See `VmInventory`. By name."""

@@ -102,11 +102,9 @@ class ClusterRemover:
                 self._pause(_LOOK_AGAIN_SECONDS)
 
     def _controller_phase(self, zone: str) -> VmPhase | None:
-        """In which phase the controller is now, None if it is gone. Compute says STOPPING of a VM that is being deleted, too."""
+        """In which phase the controller is now, None if it is gone."""
         controller = self._reader.find_controller(zone)
-        if controller is None:
-            return None
-        return VmPhase.DELETING if controller.state == "STOPPING" else controller.phase
+        return None if controller is None else controller.phase
 
     @staticmethod
     def _phase_in(resources: Sequence[Slice | QueuedSlice], name: str) -> VmPhase | None:

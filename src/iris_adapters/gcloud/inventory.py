@@ -90,7 +90,7 @@ class GcloudInventory:
         """See `VmInventory`. A VM of the controller's name without this cluster's label is not its controller."""
         return self._reader.find_controller()
 
-    def ensure_controller(self) -> ControllerVm:
+    def ensure_controller(self, made: Callable[[], object] | None = None) -> ControllerVm:
         """See `VmInventory`. One that is being stopped is waited for, and then started again.
 
         Raises:
@@ -100,7 +100,7 @@ class GcloudInventory:
         while True:
             instance = self._reader.controller_instance()
             if instance is None:
-                instance = self._create_controller()
+                instance = self._create_controller(made)
             if not self._reader.is_managed(instance):
                 raise ResourceExistsError(
                     f"There is a VM {self._controller_name} in {self._gcp.zone} that this cluster has not made: it lacks the label "
@@ -109,10 +109,10 @@ class GcloudInventory:
                 )
             controller = self._reader.controller(instance)
             if controller.state == "TERMINATED":
-                self._controller_command("start")
+                self._controller_command("start", made)
             elif controller.state == "SUSPENDED":
-                self._controller_command("resume")
-            elif controller.phase is not VmPhase.STOPPED:
+                self._controller_command("resume", made)
+            elif controller.phase not in {VmPhase.STOPPED, VmPhase.DELETING}:
                 return controller
             elif self._clock.monotonic() >= deadline:
                 seconds = self._gcp.gcloud_change_timeout_seconds
@@ -179,7 +179,7 @@ class GcloudInventory:
     def _controller_name(self) -> str:
         return controller_name(self._prefix)
 
-    def _create_controller(self) -> JsonObject:
+    def _create_controller(self, made: Callable[[], object] | None) -> JsonObject:
         try:
             self._maker.create_controller()
         except ResourceExistsError:
@@ -187,6 +187,8 @@ class GcloudInventory:
             if (created := self._reader.controller_instance()) is None:
                 raise
         else:
+            if made is not None:
+                made()
             created = self._reader.controller_instance()
         if created is None:
             raise InventoryError(
@@ -195,10 +197,12 @@ class GcloudInventory:
             )
         return created
 
-    def _controller_command(self, verb: str) -> None:
+    def _controller_command(self, verb: str, made: Callable[[], object] | None) -> None:
         self._gcloud.run(
             ["compute", "instances", verb, self._controller_name, f"--zone={self._gcp.zone}"], changes=True
         )
+        if made is not None:
+            made()
 
     def _described(self, kind: str, name: str) -> JsonObject:
         output = self._gcloud.run(["compute", "tpus", kind, "describe", name, f"--zone={self._gcp.zone}"])

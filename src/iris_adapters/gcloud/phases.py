@@ -15,7 +15,7 @@ _GCE_PHASES: Final[Mapping[str, VmPhase]] = {
     "STAGING": VmPhase.PENDING,
     "RUNNING": VmPhase.READY,
     "REPAIRING": VmPhase.PENDING,
-    "STOPPING": VmPhase.STOPPED,
+    "STOPPING": VmPhase.DELETING,  # or being stopped: Compute has one word for both, and only the end tells
     "SUSPENDING": VmPhase.STOPPED,
     "SUSPENDED": VmPhase.STOPPED,
     "TERMINATED": VmPhase.STOPPED,  # Compute's word for stopped: the disk is still billed

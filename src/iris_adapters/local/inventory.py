@@ -61,8 +61,11 @@ class LocalInventory:
         with self._lock:
             return None if self._controller is None else self._describe(self._controller)
 
-    def ensure_controller(self) -> ControllerVm:
+    def ensure_controller(self, made: Callable[[], object] | None = None) -> ControllerVm:
         """The controller, started if it did not run.
+
+        Args:
+            made: see `VmInventory`.
 
         Raises:
             InventoryError: it could not be started; its cause says why.
@@ -76,6 +79,8 @@ class LocalInventory:
                 except IrisError as error:
                     raise InventoryError(f"the in-process controller could not be started: {error}") from error
                 self._lives += 1
+                if made is not None:
+                    made()
             return self._describe(self._controller)
 
     def list_slices(self) -> tuple[Slice, ...]:

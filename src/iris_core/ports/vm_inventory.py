@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from iris_core.config import WorkerGroupConfig
     from iris_core.model import ControllerVm, QueuedSlice, Resource, Slice
@@ -26,8 +26,13 @@ class VmInventory(Protocol):
         """The controller, in whatever state, or None if there is none."""
         ...
 
-    def ensure_controller(self) -> ControllerVm:
-        """The controller, created if there was none. It may not be ready yet; a stopped one is started again."""
+    def ensure_controller(self, made: Callable[[], object] | None = None) -> ControllerVm:
+        """The controller, created if there was none. It may not be ready yet; a stopped one is started again.
+
+        Args:
+            made: called once it is known that this very call has created or started it; before this returns, and also where it then
+                fails. Not where somebody else was quicker.
+        """
         ...
 
     def list_slices(self) -> Sequence[Slice]:

@@ -27,7 +27,7 @@ from iris_core.model import ControllerVm, Host, HostRole, VmPhase
 from tests.support.log_files import make_plenty
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from iris_core.config import WorkerGroupConfig
     from iris_core.model import QueuedSlice, Resource, Slice
@@ -92,7 +92,7 @@ class OneHost:
     def find_controller(self) -> ControllerVm:
         return self._controller
 
-    def ensure_controller(self) -> ControllerVm:
+    def ensure_controller(self, made: Callable[[], object] | None = None) -> ControllerVm:  # noqa: ARG002 - the port's signature
         return self._controller
 
     def owner(self) -> str:

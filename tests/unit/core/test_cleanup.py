@@ -161,6 +161,16 @@ class TestAge:
         assert carry_out_cleanup(inventory, plan) == ["iris-tpu-old"]
 
 
+def test_a_spared_request_that_becomes_a_slice_is_spared_as_that(inventory: FakeInventory) -> None:
+    """It is neither deleted nor counted as left."""
+    inventory.put_queued(make_queued_slice("iris-tpu-queued"))
+    plan = plan_cleanup(inventory, Selection(owner="me", spared=frozenset({"iris-tpu-queued"})))
+    assert [(kept.resource.name, kept.why) for kept in plan.kept] == [("iris-tpu-queued", "it was there before")]
+    inventory.fulfil("iris-tpu-queued")
+    assert carry_out_cleanup(inventory, plan) == NAMES
+    assert inventory.names() == ["iris-tpu-queued"]
+
+
 def test_requests_for_slices_are_deleted_too() -> None:
     """A request that is fulfilled later would cost money."""
     inventory = FakeInventory(queued=[make_queued_slice("iris-tpu-queued")])

@@ -6,15 +6,33 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iris_adapters.fakes import ExchangeScript, FakeClock, FakeInventory, FakeShell, make_controller, make_slice
+from iris_adapters.fakes import (
+    ExchangeScript,
+    FakeClock,
+    FakeInventory,
+    FakeShell,
+    make_controller,
+    make_queued_slice,
+    make_slice,
+)
 from iris_core.cluster_manager import ClusterManager
-from iris_core.config import ClusterConfig, ContainerConfig, ControllerConfig, GcpConfig, Mode, WorkerGroupConfig
+from iris_core.config import (
+    ClusterConfig,
+    ContainerConfig,
+    ControllerConfig,
+    GcpConfig,
+    Mode,
+    QueuedConfig,
+    WorkerGroupConfig,
+)
 from iris_core.errors import (
     ClusterError,
     ControllerNotFoundError,
     ControllerNotReadyError,
+    InventoryError,
     InventoryToolError,
     OutOfCapacityError,
+    QuotaExceededError,
 )
 from iris_core.model import VmPhase
 from tests.unit.core.jobs_api import controller_answers, http_reply
@@ -263,6 +281,94 @@ class TestConnect:
         assert [record.name for record in warnings] == ["iris.cluster"]
         assert "iris-controller-iris" in warnings[0].getMessage()
 
+    def test_a_controller_that_another_process_makes_meanwhile_is_theirs(self) -> None:
+        """Of two connections that begin at the same time, the one that made the cluster deletes it."""
+
+        class Raced(FakeInventory):
+            def ensure_controller(self, made: Callable[[], object] | None = None) -> ControllerVm:
+                self.put_controller(make_controller(owner="me"))
+                return super().ensure_controller(made)
+
+        rig = Rig(replace(GCP, workers=()), inventory=Raced())
+
+        with rig.manager.connect():
+            pass
+
+        assert rig.inventory.names() == ["iris-controller-iris"]
+
+    def test_a_controller_that_it_has_to_start_is_deleted(self) -> None:
+        """A VM that was stopped would cost money from then on."""
+        rig = Rig(inventory=FakeInventory(controller=make_controller(phase=VmPhase.STOPPED)))
+
+        with rig.manager.connect():
+            pass
+
+        assert rig.inventory.names() == []
+
+    def test_what_it_makes_after_one_on_its_way_out_is_deleted(self) -> None:
+        """The controller that was found at first is not the one that runs."""
+        rig = Rig(inventory=FakeInventory(controller=make_controller(phase=VmPhase.DELETING)))
+        rig.clock.call_later(12, lambda: rig.inventory.put_controller(None))
+
+        with rig.manager.connect():
+            pass
+
+        assert rig.inventory.names() == []
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            lambda rig: rig.inventory.put_slice(make_slice("iris-tpu-1", group="tpu", owner="bob")),
+            lambda rig: rig.inventory.fail_next("list_queued"),
+            lambda rig: rig.inventory.fail_next("find_controller"),
+        ],
+    )
+    def test_a_start_that_has_made_nothing_deletes_nothing(self, fault: Callable[[Rig], None]) -> None:
+        """Google ends a controller with a time to live, and the slices run on: they are not this connection's."""
+        rig = Rig(inventory=FakeInventory(slices=[make_slice("iris-tpu-2", group="tpu", owner="me")]))
+        fault(rig)
+        names = rig.inventory.names()
+
+        with pytest.raises(InventoryError), rig.manager.connect():
+            pytest.fail("the body must not run")
+
+        assert rig.inventory.names() == names
+        assert rig.inventory.count("delete") == 0
+
+    def test_a_start_that_fails_deletes_only_what_it_has_made(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Slices that ran before, and requests that waited, are left alone, also if one becomes a slice meanwhile."""
+        queued = replace(GROUP, name="queued", count=1, queued=QueuedConfig(wait_minutes=30))
+        inventory = FakeInventory(
+            slices=[make_slice("iris-tpu-1", group="tpu", owner="me")],
+            queued=[make_queued_slice("iris-queued-1", group="queued", owner="me")],
+        )
+        rig = Rig(replace(GCP, workers=(GROUP, queued)), inventory=inventory)
+        inventory.fail_next("ensure_controller", QuotaExceededError("no CPUs"))
+
+        def fulfil() -> None:
+            inventory.fulfil("iris-queued-1")
+
+        rig.clock.call_later(30, fulfil)
+
+        with pytest.raises(QuotaExceededError), rig.manager.connect():
+            pytest.fail("the body must not run")
+
+        assert inventory.count("create_slice") == 1
+        assert inventory.names() == ["iris-queued-1", "iris-tpu-1"]
+        assert "iris-tpu-1 is left alone: it was there before." in caplog.messages
+
+    def test_what_was_there_of_a_cluster_that_it_starts_is_told_beforehand(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """For it is deleted at the end, with the rest of the cluster."""
+        rig = Rig(inventory=FakeInventory(slices=[make_slice("iris-tpu-1", group="tpu", owner="me")]))
+
+        with rig.manager.connect():
+            (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+            assert "deletes the cluster when it ends, also what was there before: iris-tpu-1." in warning
+
+        assert rig.inventory.names() == []
+
     def test_a_start_that_fails_leaves_nothing(self) -> None:
         """What a failing connect has created, it deletes."""
         rig = Rig()
@@ -335,8 +441,8 @@ class _Interrupted(FakeInventory):
         super().__init__()
         self._interrupt = interrupt
 
-    def ensure_controller(self) -> ControllerVm:
-        super().ensure_controller()
+    def ensure_controller(self, made: Callable[[], object] | None = None) -> ControllerVm:
+        super().ensure_controller(made)
         self._interrupt()
         raise AssertionError
 

@@ -20,11 +20,19 @@ from iris_core.config import (
     QueuedConfig,
     WorkerGroupConfig,
 )
-from iris_core.errors import ClusterError, OutOfCapacityError, QuotaExceededError, ResourceExistsError
+from iris_core.errors import (
+    ClusterError,
+    ControllerNotReadyError,
+    OutOfCapacityError,
+    QuotaExceededError,
+    ResourceExistsError,
+)
 from iris_core.model import QueuedSlice, VmPhase
 from iris_core.progress import Progress, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from iris_core.model import ControllerVm
 
 GROUP = WorkerGroupConfig(name="tpu", accelerator_type="v5litepod-8", runtime_version="v2")
@@ -101,6 +109,39 @@ class TestAdopting:
             changed.start()
         assert rig.inventory.names() == before
 
+    def test_a_controller_on_its_way_out_need_not_fit(self) -> None:
+        """It is waited for, and made anew."""
+        dying = make_controller(machine_type="n1-standard-1", phase=VmPhase.DELETING)
+        rig = Rig(inventory=FakeInventory(controller=dying))
+        rig.clock.call_later(7, lambda: rig.inventory.put_controller(None))
+        rig.start()
+        assert rig.told_of(CONTROLLER)[0] == (Stage.WAITING, "waited for: it is on its way out (STOPPING)")
+
+    def test_somebody_elses_that_is_being_stopped_is_not_started(self) -> None:
+        """Compute says the same of a VM that is being deleted: what becomes of it is seen first."""
+        theirs = make_controller(owner="joe", phase=VmPhase.DELETING)
+        rig = Rig(GROUP, inventory=FakeInventory(controller=theirs))
+        rig.clock.call_later(7, lambda: rig.inventory.set_phase(CONTROLLER, VmPhase.STOPPED))
+        with pytest.raises(ResourceExistsError, match="it belongs to joe"):
+            rig.start()
+        assert rig.inventory.count("ensure_controller") == rig.inventory.count("create_slice") == 0
+
+    def test_slices_that_go_with_the_old_controller_are_not_adopted(self) -> None:
+        """What there is is looked at again once it is gone."""
+        old = make_slice("iris-tpu-1", group="tpu", owner="me")
+        rig = Rig(GROUP, inventory=FakeInventory(controller=make_controller(phase=VmPhase.DELETING), slices=[old]))
+        rig.clock.call_later(5, lambda: rig.inventory.remove_slice("iris-tpu-1"))
+        rig.clock.call_later(7, lambda: rig.inventory.put_controller(None))
+        rig.start()
+        assert rig.inventory.count("create_slice") == 1
+
+    def test_one_that_never_is_gone_is_an_error_in_time(self) -> None:
+        """Before anything is made."""
+        rig = Rig(GROUP, inventory=FakeInventory(controller=make_controller(phase=VmPhase.DELETING)))
+        with pytest.raises(ControllerNotReadyError, match=r"on its way out \(STOPPING\), and was for 98 s"):
+            rig.start()
+        assert rig.inventory.count("create_slice") == 0
+
     def test_who_was_quicker_is_not_adopted_unseen(self) -> None:
         """A controller that somebody else makes between the look and the creation is seen to be theirs."""
         rig = Rig(inventory=FakeInventory(new_controller=lambda: make_controller(owner="joe")))
@@ -117,9 +158,9 @@ class TestInParallel:
             return make_controller(owner="me")
 
         class Meeting(FakeInventory):
-            def ensure_controller(self) -> ControllerVm:
+            def ensure_controller(self, made: Callable[[], object] | None = None) -> ControllerVm:
                 together.wait()
-                return super().ensure_controller()
+                return super().ensure_controller(made)
 
             def create_slice(self, group: WorkerGroupConfig) -> object:  # type: ignore[override]
                 together.wait()

@@ -46,9 +46,11 @@ def test_a_stopped_controller_is_started_again() -> None:
     """ensure_controller does not create a second controller beside a stopped one."""
     stopped = make_controller(phase=VmPhase.STOPPED)
     inventory = FakeInventory(controller=stopped)
+    made: list[str] = []
 
-    ensured = inventory.ensure_controller()
+    ensured = inventory.ensure_controller(lambda: made.append("started"))
 
+    assert made == ["started"]
     assert ensured.phase is VmPhase.READY
     assert ensured.host == stopped.host
 

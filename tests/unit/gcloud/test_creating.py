@@ -72,12 +72,12 @@ def test_no_file_is_left_behind() -> None:
 def test_an_existing_controller_is_adopted() -> None:
     """Nothing is created."""
     gcloud = ScriptedGcloud(instances=[instance(status="STAGING")])
-    assert make(gcloud).ensure_controller().phase is VmPhase.PENDING
+    assert make(gcloud).ensure_controller(pytest.fail).phase is VmPhase.PENDING
     assert gcloud.verbs() == ["describe"]
 
 
 def test_a_controller_that_another_process_creates_at_the_same_time_is_adopted() -> None:
-    """Losing the race is no error."""
+    """Losing the race is no error, but whoever has won it is who has made it."""
     gcloud = ScriptedGcloud()
 
     def be_quicker(argv: Sequence[str]) -> None:
@@ -85,7 +85,7 @@ def test_a_controller_that_another_process_creates_at_the_same_time_is_adopted()
             gcloud.instances["iris-controller-iris"] = instance(id="77")
 
     gcloud.before = be_quicker
-    assert make(gcloud).ensure_controller().host.instance_id == "77"
+    assert make(gcloud).ensure_controller(pytest.fail).host.instance_id == "77"
 
 
 def test_something_else_in_the_way_of_the_controller_is_an_error() -> None:
@@ -111,10 +111,11 @@ def test_a_foreign_vm_of_the_controllers_name_is_an_error_that_names_it() -> Non
 
 @pytest.mark.parametrize(("state", "verb"), [("TERMINATED", "start"), ("SUSPENDED", "resume")])
 def test_a_stopped_controller_is_started(state: str, verb: str) -> None:
-    """A stopped VM is started, a suspended one resumed."""
+    """A stopped VM is started, a suspended one resumed, and who does that is told so."""
     gcloud = ScriptedGcloud(instances=[instance(status=state)])
-    assert make(gcloud).ensure_controller().phase is VmPhase.PENDING
-    assert gcloud.changes == [verb]
+    made: list[str] = []
+    assert make(gcloud).ensure_controller(lambda: made.append(verb)).phase is VmPhase.PENDING
+    assert gcloud.changes == made == [verb]
 
 
 def test_a_stopping_controller_is_waited_for_and_started() -> None:

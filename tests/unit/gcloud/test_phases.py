@@ -13,7 +13,8 @@ TPU_PHASES = {
 GCE_PHASES = {
     VmPhase.PENDING: "PROVISIONING STAGING REPAIRING NEW_IN_2027",
     VmPhase.READY: "RUNNING",
-    VmPhase.STOPPED: "STOPPING SUSPENDING SUSPENDED TERMINATED",
+    VmPhase.STOPPED: "SUSPENDING SUSPENDED TERMINATED",
+    VmPhase.DELETING: "STOPPING",  # whether it is being deleted or stopped: what is on its way out is waited for
 }
 
 
