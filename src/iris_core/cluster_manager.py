@@ -16,7 +16,7 @@ from iris_core.log_streams import LogStreams
 from iris_core.progress import log_progress
 from iris_core.ray_nodes import RayNodes
 from iris_core.tunnel import open_tunnel
-from iris_core.undo import Undo
+from iris_core.undo import Ending, Undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,33 +111,42 @@ class ClusterManager:
         """
         self._stop()
 
-    def _stop(self, spared: frozenset[str] = frozenset()) -> None:
-        """As `stop`, but for slices and requests of these names."""
+    def _stop(self, spared: frozenset[str] = frozenset(), *, end_first: bool = True) -> None:
+        """As `stop`, but for slices and requests of the `spared` names; or not before the deletion is the streaming's end waited for."""
         with self._lock:
             self._give_all_up()
             if self._healer is not None:
                 self._healer.call_off()
         undo = Undo()
-        undo.owe("deleting the cluster", lambda: self._delete(spared))
-        for handle in self._streams.take_all():
-            undo.owe("stopping the log streaming", handle.stop)
+        stops = [("stopping the log streaming", handle.stop) for handle in self._streams.take_all()]
+        deletion = ("deleting the cluster", lambda: self._delete(spared))
+        for what, step in [deletion, *stops] if end_first else [*stops, deletion]:  # the last one is taken first
+            undo.owe(what, step)
         undo.carry_out()
 
     @contextmanager
-    def connect(self, log_dir: Path | None = None, listener: ProgressListener = log_progress) -> Iterator[str]:
+    def connect(
+        self,
+        log_dir: Path | None = None,
+        listener: ProgressListener = log_progress,
+        *,
+        end_seconds: float | None = None,
+    ) -> Iterator[str]:
         """Start the cluster, land its logs in `log_dir` if it is given, and yield the URL of the controller, proven to answer.
 
         On exit, also after an error, the tunnel is closed, streaming ends (what the engines hold is landed first), and the cluster is
         stopped if this call has started it: if no controller ran, and this call created or started one. A cluster whose controller
         ran before, or was made by another process meanwhile, is left running, with the slices that this call added: a warning on the
         logger `iris.cluster` says so. Where the start fails, slices that were there before are left alone in any case. Slices that are
-        lost meanwhile are told there too, and those of a
-        group with `recreate` replaced, see `iris_core.healing`. An error while that is done is raised if there was none
-        before, and else noted on the first one and logged.
+        lost meanwhile are told there too, and those of a group with `recreate` replaced, see `iris_core.healing`. An error on exit is
+        raised if there was none before, and else noted on the first one and logged.
 
         Args:
             log_dir: see `start_log_streaming`. None: no logs are landed.
             listener: see `start`.
+            end_seconds: on exit, how long the end of tunnel, healing and streaming is waited for before the cluster's deletion is begun,
+                for whom little time is left; what takes longer (a host that does not answer has the config's `logs.drain_seconds`)
+                goes on beside the deletion. None: to the end, so that no host is deleted whose last lines may still come.
 
         Yields:
             `http://127.0.0.1:PORT`, good until the context is left.
@@ -153,25 +162,29 @@ class ClusterManager:
 
         def leave() -> None:
             if start.is_ours:
-                self._stop(frozenset() if is_connected else start.was_there)
+                self._stop(frozenset() if is_connected else start.was_there, end_first=end_seconds is None)
             else:
                 self._tell_left_running()
 
-        undo = Undo()
+        undo, connection, tunnel = Undo(), Undo(), ExitStack()
+        ending = Ending(connection, self._clock, end_seconds)
         try:
+            undo.owe("ending the connection", ending.wait)
             undo.owe("stopping the cluster", leave)
+            undo.owe("ending the connection", ending.begin)
             controller, deadline = self._start(start, give_up, listener)
             handle = None if log_dir is None else self.start_log_streaming(log_dir)
             if handle is not None:
-                undo.owe("stopping the log streaming", handle.stop)
+                connection.owe("stopping the log streaming", handle.stop)
             joining = self._ray.begin_joining(controller, self._remember)
             if joining is not None:
-                undo.owe("ending the joining", joining.stop)
+                connection.owe("ending the joining", joining.stop)
+            connection.owe("closing the tunnel", tunnel.close)
             healer = self._begin_healing(log_dir, give_up)
             if healer is not None:
-                undo.owe("ending the healing", healer.stop)
-            tunnel = ExitStack()
-            undo.owe("closing the tunnel", tunnel.close)
+                connection.owe(
+                    "ending the healing", healer.stop
+                )  # first: it calls off what is being created or deleted
             url = tunnel.enter_context(
                 open_tunnel(
                     self._shell,

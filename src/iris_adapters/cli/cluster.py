@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - Typer reads the annotations
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from iris_adapters.cli.common import (
     show_progress,
     wait_for_ctrl_c,
 )
+from iris_adapters.cli.interrupts import BEFORE_DELETION_SECONDS, MOST_DRAIN_SECONDS
 from iris_adapters.cli.leaving import telling_what_is_left
 
 
@@ -74,6 +76,8 @@ def connect(
 ) -> None:
     """Hold a way to the controller open until Ctrl-C. A cluster that is not there is started, and deleted at the end."""
     settings = read_config(config, prefix)
+    drain_seconds = min(settings.logs.drain_seconds, MOST_DRAIN_SECONDS)  # what ends this is Ctrl-C
+    settings = replace(settings, logs=replace(settings.logs, drain_seconds=drain_seconds))
     show_progress()
     with open_cluster(settings) as container, ExitStack() as stack:
         stack.enter_context(telling_what_is_left(container, config, prefix, after_errors=False))
@@ -84,7 +88,7 @@ def connect(
             make_output_dir(log_dir)
             stack.enter_context(landed_python_logs(log_dir / "iris-logs.txt"))
         manager = container.cluster_manager()
-        with manager.connect(log_dir=log_dir) as url:
+        with manager.connect(log_dir=log_dir, end_seconds=BEFORE_DELETION_SECONDS) as url:
             say(f"export IRIS_URL={url}")
             if manager.controller is not None and manager.controller.token is not None:
                 say(f"export IRIS_TOKEN={manager.controller.token}")

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 GRACE_SECONDS: Final = 10.0
 """How long an end in order may take after the first signal."""
 
+BEFORE_DELETION_SECONDS: Final = 3.0
+"""How much of that may pass before the deletion of a cluster is begun: Google is to be asked of it within the rest, by a gcloud that lists
+and one for each deletion."""
+
+MOST_DRAIN_SECONDS: Final = 7.0
+"""How much of that may pass until the logs are drained, should hosts not answer: the rest is for saying what is left."""
+
 _SHOW_CURSOR: Final = "\x1b[?25h"
 _SIGNAL_EXIT_CODE: Final = 128  # plus the signal's number: the shells' convention
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

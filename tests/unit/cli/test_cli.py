@@ -6,12 +6,15 @@ import io
 import json
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from iris_adapters.cli import cluster as module
 from iris_adapters.controller.wire import JobRequest
 from iris_adapters.fakes import FakeInventory, RunScript, make_controller, make_slice
+from iris_core.config import LogConfig
 from iris_core.errors import CleanupIncompleteError, PermissionDeniedError
 from iris_core.model import CommandResult
 from tests.unit.cli.rig import CONTROLLER, GCP
@@ -146,6 +149,23 @@ class TestCluster:
         assert code == 0
         assert out.startswith("export IRIS_URL=http://127.0.0.1:")
         assert cluster.inventory.names() == [CONTROLLER, "iris-tpu-1"]
+
+    @pytest.mark.parametrize("was_there", [True, False])
+    def test_connect_ends_in_time_where_a_host_does_not_answer(
+        self, cluster: Rig, tmp_path: Path, *, was_there: bool
+    ) -> None:
+        """Its drain ends within the grace of Ctrl-C, and the deletion of what this has started does not wait for it."""
+        cluster.monkeypatch.setattr(module, "BEFORE_DELETION_SECONDS", 0.0)
+        cluster.monkeypatch.setattr(module, "MOST_DRAIN_SECONDS", 0.2)
+        cluster.unreachable = ("iris-tpu-1-w0",)
+        if not was_there:
+            cluster.inventory.put_controller(None)
+        began = time.monotonic()
+        code, _, err = cluster.run("connect", "-c", cluster.config, "--log-dir", tmp_path / "logs")
+        assert code == 0
+        assert time.monotonic() - began < LogConfig().drain_seconds / 2
+        assert "workers/iris-tpu-1-w0: not-drained" in err
+        assert (cluster.inventory.names() == []) is not was_there
 
     def test_connect_without_a_file_is_a_local_cluster(self, rig: Rig, tmp_path: Path) -> None:
         """It is started, its logs are landed, and it is gone at the end."""

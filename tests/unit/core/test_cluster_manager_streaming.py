@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from iris_core.log_streaming import LogStreamHandle
+    from iris_core.model import Resource
 
 GROUP = WorkerGroupConfig(name="tpu", accelerator_type="v5litepod-8", runtime_version="v2-alpha-tpuv5-lite", count=1)
 GCP = ClusterConfig(
@@ -143,6 +144,57 @@ def test_connect_streams_and_stops(rig: Rig, tmp_path: Path) -> None:
 
     wait_for_end()
     assert (tmp_path / "controller-logs.txt").read_bytes() == entry.landed
+
+
+class _NotesDeletions(FakeInventory):
+    """An inventory of an empty cluster that remembers when it was asked to delete something."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self.deleted_at: list[float] = []
+        self._clock = clock
+
+    def delete(self, resource: Resource) -> None:
+        self.deleted_at.append(self._clock.monotonic())
+        super().delete(resource)
+
+
+@pytest.mark.parametrize("end_seconds", [3.0, None])
+def test_a_host_that_does_not_answer_holds_up_the_deletion_for_so_long(
+    rig: Rig, tmp_path: Path, end_seconds: float | None
+) -> None:
+    """Who has the time waits until nothing more is to be had; what the others have to say is landed in either case."""
+    rig.inventory = inventory = _NotesDeletions(rig.clock)
+    rig.manager = ClusterManager(replace(GCP, workers=(replace(GROUP, count=2),)), rig.shell, inventory, rig.clock)
+    container = rig.engine.create("iris-worker")
+    done = threading.Event()
+
+    def leave() -> None:
+        connection.__exit__(None, None, None)
+        done.set()
+
+    connection = rig.manager.connect(tmp_path, end_seconds=end_seconds)
+    connection.__enter__()
+    rig.clock.wait_until_waiting(2)
+    dead, alive = (slice_.hosts[0].name for slice_ in inventory.list_slices())
+    rig.shell.break_host(dead)
+    rig.shell.drop(dead)
+    rig.clock.wait_until_waiting(2)
+    entry, left_at = container.write(b"last words\n"), rig.clock.monotonic()
+    thread = threading.Thread(target=leave)
+    thread.start()
+    drain_seconds, patience = GCP.logs.drain_seconds, time.monotonic() + 10
+    while not done.wait(0.002):
+        is_due = end_seconds is not None and rig.clock.monotonic() - left_at > drain_seconds - 1
+        if rig.clock.waiters and not (is_due and not inventory.deleted_at and time.monotonic() < patience):
+            rig.clock.advance(0.5)
+    thread.join()
+
+    waited = inventory.deleted_at[0] - left_at
+    assert waited >= drain_seconds if end_seconds is None else end_seconds <= waited < drain_seconds
+    assert (tmp_path / "workers" / f"{alive}.txt").read_bytes() == entry.landed
+    assert inventory.names() == []
+    assert rig.shell.running() == []
 
 
 def test_connect_stops_streaming_when_the_body_raises(rig: Rig, tmp_path: Path) -> None:

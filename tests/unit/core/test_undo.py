@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from iris_core.undo import Undo
+from iris_adapters.fakes import FakeClock
+from iris_core.undo import Ending, Undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,3 +70,37 @@ def test_an_interruption_says_what_is_not_done(caplog: pytest.LogCaptureFixture)
 
     assert taken == []
     assert "not done: stopping the log streaming, stopping the cluster" in caplog.text
+
+
+class TestEnding:
+    """Steps that others wait for, though not for ever."""
+
+    def test_without_a_time_it_is_waited_for_to_its_end(self) -> None:
+        """As any other step, on the same thread; its failure is its own."""
+        undo, clock = Undo(), FakeClock(auto_advance=True)
+        undo.owe("landing", raiser(OSError("full")))
+        ending = Ending(undo, clock, None)
+
+        with pytest.raises(OSError, match="full"):
+            ending.begin()
+        ending.wait()
+
+    def test_what_takes_longer_goes_on_beside_the_others(self) -> None:
+        """They wait for so long, and in the end for all of it; what has failed is told then."""
+        undo, clock, taken = Undo(), FakeClock(auto_advance=True), list[str]()
+        slow = threading.Event()
+        undo.owe("landing", raiser(OSError("full")))
+        undo.owe("slow", lambda: slow.wait(10))
+        ending = Ending(undo, clock, 3)
+
+        ending.begin()
+        taken.append(f"deletion after {clock.monotonic():g}")
+        slow.set()
+        with pytest.raises(OSError, match="full"):
+            ending.wait()
+
+        assert taken == ["deletion after 3"]
+
+    def test_what_was_never_begun_is_not_waited_for(self) -> None:
+        """Where no thread could be had, say."""
+        Ending(Undo(), FakeClock(), 3).wait()
