@@ -87,7 +87,7 @@ class ClusterManager:
             the URL of the controller, `http://ADDRESS:PORT`: in local mode one to connect to, in GCP mode one of the VM's network.
 
         Raises:
-            ResourceExistsError: what is there under the cluster's name is somebody else's or does not fit; nothing was created.
+            ClusterMisfitError: what is there under the cluster's name is somebody else's or does not fit; nothing was created.
             InventoryError: the cloud refused; what was created before that is there until `stop`.
             ControllerNotReadyError: the VM failed, or was not ready within the config's `controller.ready_timeout_seconds`.
             ControllerNotFoundError: the VM vanished.

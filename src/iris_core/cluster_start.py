@@ -77,7 +77,7 @@ class ClusterStart:
             found: is given the controller as soon as it is there.
 
         Raises:
-            ResourceExistsError: what is there does not fit; nothing was made.
+            ClusterMisfitError: what is there does not fit; nothing was made.
             InventoryError: the first failure, once all has been tried; the others are logged.
             ClusterError: `give_up` was set meanwhile.
         """

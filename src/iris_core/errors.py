@@ -14,6 +14,7 @@
     │   ├── ApiDisabledError           8
     │   ├── ResourceNotFoundError      9
     │   ├── ResourceExistsError        10
+    │   │   └── ClusterMisfitError         (what is there is not what was configured; nothing was made)
     │   ├── OutOfCapacityError         11  (stockout)
     │   ├── QuotaExceededError         12
     │   ├── RateLimitedError           13
@@ -200,6 +201,10 @@ class ResourceExistsError(InventoryError):
     """Something exists already under the name."""
 
     exit_code = 10
+
+
+class ClusterMisfitError(ResourceExistsError):
+    """What is there under the cluster's name is somebody else's, or is not what the configuration says. Nothing was made."""
 
 
 class OutOfCapacityError(InventoryError):

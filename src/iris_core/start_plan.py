@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from iris_core.errors import ResourceExistsError
+from iris_core.errors import ClusterMisfitError
 from iris_core.fit import controller_misfits, slice_misfits
 from iris_core.model import QueuedSlice, VmPhase
 
@@ -54,7 +54,7 @@ def plan_start(
         requests: all of the cluster.
 
     Raises:
-        ResourceExistsError: something under the cluster's name is somebody else's, or is not what the configuration says.
+        ClusterMisfitError: something under the cluster's name is somebody else's, or is not what the configuration says.
     """
     names = {slice_.name for slice_ in slices}
     waiting = [request for request in requests if request.phase is VmPhase.PENDING and request.name not in names]
@@ -85,7 +85,7 @@ def _refuse_misfits(
         ),
     ]
     if problems:
-        raise ResourceExistsError(
+        raise ClusterMisfitError(
             "\n".join(["What is there under the cluster's name does not fit; nothing was created:", *problems]),
             advice="Change the configuration, or take another label_prefix; if it is yours, `iris down` deletes it.",
         )

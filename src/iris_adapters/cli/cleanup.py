@@ -66,14 +66,15 @@ def cleanup(
         plan = make_plan(container, owner, older_than=older_than, all_zones=all_zones)
         show_kept(plan)
         if not plan.deletions:
-            note(f"There is nothing of the cluster {settings.label_prefix} to delete.")
+            where = "any zone" if all_zones else settings.zone
+            note(f"There is nothing of the cluster {settings.label_prefix} to delete in {where}.")
             return
         if dry_run:
             show_plan(container, plan)
             note("This is the plan; --no-dry-run carries it out.")
             return
         show_progress()
-        with telling_what_is_left(container, config, prefix, after_errors=False):
+        with telling_what_is_left(container, config, prefix, after_errors=False, all_zones=all_zones):
             for name in carry_out(container, plan, log_dir, black_box=black_box):
                 say(f"{name} deleted")
 

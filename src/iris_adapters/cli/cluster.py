@@ -7,7 +7,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - Typer reads the annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,7 +25,10 @@ from iris_adapters.cli.common import (
     wait_for_ctrl_c,
 )
 from iris_adapters.cli.interrupts import BEFORE_DELETION_SECONDS, MOST_DRAIN_SECONDS
-from iris_adapters.cli.leaving import telling_what_is_left
+from iris_adapters.cli.leaving import command_line, telling_what_is_left
+
+if TYPE_CHECKING:
+    from iris_adapters.container import IrisContainer
 
 
 def up(config: NeededConfigOption, prefix: PrefixOption = None) -> None:
@@ -55,16 +58,33 @@ def down(
 
     settings = read_gcp_config(config, prefix)
     show_progress()
-    with open_cluster(settings) as container, telling_what_is_left(container, config, prefix, after_errors=False):
-        plan = make_plan(container, owner)
-        carry_out(container, plan, log_dir, black_box=black_box)
+    with open_cluster(settings) as container:
+        with telling_what_is_left(container, config, prefix, after_errors=False):
+            plan = make_plan(container, owner)
+            carry_out(container, plan, log_dir, black_box=black_box)
         if plan.kept:
             left = "\n".join(f"{kept.resource.name}: {kept.why}" for kept in plan.kept)
             raise NotYoursError(
                 f"This of the cluster {settings.label_prefix} is not yours, and was left alone; `--owner any` deletes it too:\n{left}",
                 resources=[kept.resource.name for kept in plan.kept],
             )
-    note(f"Nothing of the cluster {settings.label_prefix} is left.")
+        note(f"Nothing of the cluster {settings.label_prefix} is left in {settings.zone}.")
+        _tell_other_zones(container, config, prefix, owner)
+
+
+def _tell_other_zones(container: IrisContainer, config: Path, prefix: str | None, owner: str) -> None:
+    """Name what bears the cluster's name in other zones: a configuration whose zone was changed leaves the old cluster running."""
+    from iris_core.errors import InventoryError
+
+    command = command_line("cleanup", "--all-zones", config=config, prefix=prefix)
+    try:
+        plan = make_plan(container, owner, all_zones=True)
+    except InventoryError:
+        note(f"What there is in other zones is not known; `{command}` looks there.")
+        return
+    elsewhere = [f"{one.name} ({one.zone})" for one in plan.resources if one.zone != container.config().zone]
+    if elsewhere:
+        note(f"In other zones there is, and costs money: {', '.join(elsewhere)}. See `{command}`.")
 
 
 def connect(

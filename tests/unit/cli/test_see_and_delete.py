@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,16 +13,27 @@ import typer
 
 from iris_adapters.cli.durations import parse_seconds, span_text
 from iris_adapters.fakes import FakeInventory, make_controller, make_queued_slice, make_slice
-from iris_core.errors import CleanupIncompleteError, InventoryToolError, NotYoursError, ResourceExistsError
+from iris_core.errors import (
+    CleanupIncompleteError,
+    ClusterMisfitError,
+    InventoryToolError,
+    NotYoursError,
+    ResourceExistsError,
+)
 from iris_core.model import Hardware, VmPhase
 from tests.unit.cli.rig import CONTROLLER, GCP
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from iris_core.model import Slice
+    from iris_core.config import WorkerGroupConfig
+    from iris_core.model import Resource, Slice
     from tests.unit.cli.rig import Rig
 
+SLICES = (
+    "workers: [{name: tpu, count: 2, accelerator_type: v5litepod-16, runtime_version: v, container: {command: []}}]\n"
+)
 PRICES = "prices: {e2-standard-4: 0.5, v5litepod-16: 1}\n"
 
 
@@ -133,7 +145,35 @@ class TestDown:
     def test_what_is_not_there_is_a_success(self, rig: Rig) -> None:
         """Also the second time."""
         code, _, err = rig.run("down", "-c", rig.config)
-        assert (code, err) == (0, "Nothing of the cluster iris is left.\n")
+        assert (code, err) == (0, "Nothing of the cluster iris is left in us-central1-a.\n")
+
+    @pytest.mark.parametrize("deletes", [True, False])
+    def test_what_is_in_another_zone_is_named(self, cluster: Rig, *, deletes: bool) -> None:
+        """A configuration whose zone was changed: what bears the name elsewhere is left alone, but not passed over in silence."""
+        mine, bobs = (replace(slice_of(owner), zone="us-east1-b") for owner in ("me", "bob"))
+        here = [cluster.inventory.find_controller()] if deletes else []
+        cluster.inventory = FakeInventory(controller=here[0] if here else None, elsewhere=[mine, bobs])
+        code, _, err = cluster.run("down", "-c", cluster.config, "--no-black-box")
+        assert (code, cluster.inventory.names()) == (0, ["iris-tpu-bob", "iris-tpu-me"])
+        assert "Nothing of the cluster iris is left in us-central1-a." in err
+        assert (
+            "In other zones there is, and costs money: iris-tpu-me (us-east1-b). "
+            f"See `iris cleanup -c {cluster.config} --all-zones`." in err
+        )
+
+    def test_other_zones_that_do_not_answer_are_no_error(self, cluster: Rig) -> None:
+        """The cluster is deleted; where to look is said."""
+
+        class Blind(FakeInventory):
+            def list_resources(self, *, all_zones: bool = False) -> Sequence[Resource]:
+                if all_zones:
+                    raise InventoryToolError("broken")
+                return super().list_resources()
+
+        cluster.inventory = Blind(controller=make_controller())
+        code, _, err = cluster.run("down", "-c", cluster.config, "--no-black-box")
+        assert (code, cluster.inventory.names()) == (0, [])
+        assert f"not known; `iris cleanup -c {cluster.config} --all-zones` looks there." in err
 
     def test_a_black_box_is_captured_first(self, cluster: Rig, tmp_path: Path) -> None:
         """Where one says, or in a directory with the cluster's name; not at all when told so."""
@@ -221,10 +261,47 @@ class TestWhatIsLeft:
 
     def test_where_nothing_was_made_nothing_is_said(self, shared: Rig) -> None:
         """What is there under the name is somebody else's: `iris down` would not delete it."""
-        shared.inventory.fail_next("ensure_controller", ResourceExistsError("it is bob's"))
+        shared.inventory.put_controller(make_controller(owner="bob"))
         code, _, err = shared.run("up", "-c", shared.config)
+        assert code == ClusterMisfitError.exit_code
+        assert "nothing was created" in err
+        assert "costs money" not in err
+
+    def test_a_controllers_name_that_is_taken_leaves_the_slices_that_were_made(self, rig: Rig) -> None:
+        """They were made at the same time as the VM that could not be."""
+        rig.config.write_text(GCP + SLICES)
+        rig.inventory.fail_next("ensure_controller", ResourceExistsError("There is such a VM, of another cluster"))
+        code, _, err = rig.run("up", "-c", rig.config)
         assert code == ResourceExistsError.exit_code
-        assert "iris down" not in err
+        assert all(f"  {name} (" in err for name in rig.inventory.names())
+        assert len(rig.inventory.names()) == 2
+
+    def test_an_error_that_nobody_foresaw_leaves_as_much(self, rig: Rig) -> None:
+        """A full disk, say. It stays the error."""
+
+        class Full(FakeInventory):
+            def create_slice(self, group: WorkerGroupConfig) -> Slice:
+                if self.names():
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return super().create_slice(group)
+
+        rig.config.write_text(GCP + SLICES)
+        rig.inventory = Full(controller=make_controller())
+        with pytest.raises(OSError, match="No space"):
+            rig.run("up", "-c", rig.config)
+        assert f"  {CONTROLLER} (" in rig.capsys.readouterr().err
+
+    def test_an_interrupted_cleanup_of_all_zones_says_what_is_in_them(self, rig: Rig) -> None:
+        """With the command that deletes there."""
+
+        class Interrupted(FakeInventory):
+            def delete(self, resource: Resource) -> None:
+                raise KeyboardInterrupt(resource.name)
+
+        rig.inventory = Interrupted(elsewhere=[replace(slice_of("me"), zone="us-east1-b")])
+        _, _, err = rig.run("cleanup", "-c", rig.config, "--all-zones", "--no-dry-run", "--no-black-box")
+        assert "  iris-tpu-me (READY, us-east1-b, me, 2h 0m)" in err
+        assert f"`iris cleanup -c {rig.config} --all-zones --no-dry-run` deletes it." in err
 
     def test_where_that_is_not_known_it_says_so(self, rig: Rig) -> None:
         """The error that ended it stays the exit code."""
@@ -237,7 +314,7 @@ class TestWhatIsLeft:
     def test_where_nothing_is_there_it_says_so(self, rig: Rig) -> None:
         """Nothing to pay for."""
         rig.inventory.fail_next("ensure_controller", InventoryToolError("broken"))
-        assert "Nothing of the cluster iris is there." in rig.run("up", "-c", rig.config)[2]
+        assert "Nothing of the cluster iris is there in us-central1-a." in rig.run("up", "-c", rig.config)[2]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from iris_adapters.fakes import make_controller, make_queued_slice, make_slice
 from iris_core.config import ClusterConfig, GcpConfig, Mode, QueuedConfig, WorkerGroupConfig
-from iris_core.errors import ResourceExistsError
+from iris_core.errors import ClusterMisfitError
 from iris_core.model import Hardware, QueuedSlice, Slice, VmPhase
 from iris_core.start_plan import plan_start
 
@@ -60,7 +60,7 @@ def test_more_than_a_group_is_to_have_is_left_alone() -> None:
 
 def test_all_that_does_not_fit_is_named_with_what_differs() -> None:
     """Controller, slices and requests at once, and what to do."""
-    with pytest.raises(ResourceExistsError) as raised:
+    with pytest.raises(ClusterMisfitError) as raised:
         plan_start(
             CONFIG,
             owner="me",
