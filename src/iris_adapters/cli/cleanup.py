@@ -159,14 +159,18 @@ def _capture(container: IrisContainer, plan: CleanupPlan, log_dir: Path | None) 
         return
     directory = log_dir or Path(f"iris-black-box-{settings.label_prefix}-{clock.now():%Y%m%d-%H%M%S}")
     note(f"Capturing what is about to be deleted, for at most {settings.logs.black_box_seconds:g} s, in {directory}")
-    box = capture_black_box(
-        config=settings,
-        shell=container.shell(),
-        inventory=container.inventory(),
-        clock=clock,
-        resources=plan.resources,
-        directory=directory,
-    )
+    try:
+        box = capture_black_box(
+            config=settings,
+            shell=container.shell(),
+            inventory=container.inventory(),
+            clock=clock,
+            resources=plan.resources,
+            directory=directory,
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it is (a full disk, say), it must not stand in the way of the deletion
+        note(f"Nothing is captured before the deletion: {error}")
+        return
     for problem in box.problems[:_MOST_PROBLEMS_TOLD]:
         note(f"Not captured: {problem}")
     if len(box.problems) > _MOST_PROBLEMS_TOLD:

@@ -196,6 +196,14 @@ class TestDown:
         assert (code, cluster.inventory.names()) == (0, [])
         assert "Not captured: iris-tpu-1-w1: inspect.json" in err
 
+    def test_where_nothing_can_be_captured_it_deletes_all_the_same(self, cluster: Rig, tmp_path: Path) -> None:
+        """A full disk, or a directory that cannot be made: that is told, and is no reason to pay on."""
+        (tmp_path / "file").write_text("")
+        code, _, err = cluster.run("down", "-c", cluster.config, "--log-dir", tmp_path / "file" / "box")
+        assert (code, cluster.inventory.names()) == (0, [])
+        assert "Nothing is captured before the deletion: " in err
+        assert "file/box" in err
+
     def test_what_is_left_is_named(self, rig: Rig) -> None:
         """Asked for again after deleting; the exit is an error."""
         rig.inventory = FakeInventory(controller=make_controller(), undeletable=[CONTROLLER])
