@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from iris_adapters.container import open_container
 from iris_adapters.gcloud.hosts import find_host
 from iris_core.cleanup import Selection, carry_out_cleanup, plan_cleanup
-from iris_core.cluster_start import wait_until_ready
 from iris_core.config import ClusterConfig, GcpConfig, Mode, SshConfig
+from iris_core.controller_wait import wait_until_ready
 from iris_core.errors import ControllerNotFoundError, ResourceNotFoundError
 from iris_core.log_collection import collect_log, stream_log
 from iris_core.log_paths import container_path

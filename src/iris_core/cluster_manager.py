@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from iris_core.cleanup import Selection, carry_out_cleanup, plan_cleanup
 from iris_core.cluster_healing import healer_of, is_healing_wanted
-from iris_core.cluster_start import ClusterStart, wait_until_ready
+from iris_core.cluster_start import ClusterStart
 from iris_core.container_names import NO_CONTROLLER_NAME_GIVEN, NO_WORKER_NAME_GIVEN, container_names
+from iris_core.controller_wait import wait_until_ready
 from iris_core.log_streaming import watch_of
 from iris_core.log_streams import LogStreams
 from iris_core.progress import log_progress

@@ -1,16 +1,17 @@
-"""The steps of a start that take long: making what is missing, and waiting for a controller that boots."""
+"""The step of a start that takes long: making what is missing."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from iris_core.errors import ControllerNotFoundError, ControllerNotReadyError, IrisError, ResourceExistsError
+from iris_core.controller_wait import wait_until_gone
+from iris_core.errors import IrisError, ResourceExistsError
 from iris_core.fit import controller_misfits
 from iris_core.model import QueuedSlice, VmPhase, controller_name
 from iris_core.parallel import do_each
-from iris_core.progress import Progress, Stage, log_progress
+from iris_core.progress import Progress, Stage
 from iris_core.queued_slices import QueuedSlices, check_wanted
 from iris_core.start_plan import plan_start
 
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from iris_core.start_plan import Wanted
 
 _logger = logging.getLogger("iris.cluster")
-
-_POLL_SECONDS: Final = (
-    5.0  # between looks at a controller that boots; in GCP mode each is a gcloud command of a second or two
-)
 
 
 class ClusterStart:
@@ -117,7 +114,14 @@ class ClusterStart:
         slices, requests = self._look()
         while self._controller is not None and self._controller.phase is VmPhase.DELETING:
             # Until then it is not known what becomes of it, nor of the slices: nothing, or a VM that is stopped and somebody else's.
-            self._wait_for_the_end_of(self._controller)
+            wait_until_gone(
+                self._inventory.find_controller,
+                self._clock,
+                self._controller,
+                timeout_seconds=self._config.controller.ready_timeout_seconds,
+                give_up=self._give_up,
+                listener=self._listener,
+            )
             slices, requests = self._look()
         self.was_there = frozenset([*(one.name for one in requests), *(one.name for one in slices)])
         wanted = plan_start(
@@ -151,30 +155,6 @@ class ClusterStart:
         _raise_first([[outcome] if isinstance(outcome, IrisError) else [] for outcome in outcomes])
         (self._owner,), (self._controller,) = owner, controllers
         return slices, requests
-
-    def _wait_for_the_end_of(self, controller: ControllerVm) -> None:
-        """Wait until a controller that is on its way out is gone, or in another phase.
-
-        Raises:
-            ControllerNotReadyError: it remains as it is.
-        """
-        seconds = self._config.controller.ready_timeout_seconds
-        deadline = self._clock.monotonic() + seconds
-        found: ControllerVm | None = controller
-        while found is not None and found.phase is VmPhase.DELETING:
-            left = deadline - self._clock.monotonic()
-            problem = f"it is on its way out ({found.state})"
-            if left <= 0:
-                raise ControllerNotReadyError(
-                    f"The controller's VM {found.name} cannot be made anew: {problem}, and was for {seconds:g} s. Look at it in the "
-                    "console.",
-                    seconds=seconds,
-                    problem=problem,
-                )
-            self._listener(Progress(found.name, Stage.WAITING, f"waited for: {problem}"))
-            self._clock.wait(self._give_up, min(_POLL_SECONDS, left))
-            check_wanted(self._give_up)
-            found = self._inventory.find_controller()
 
     def _make_controller(self) -> ControllerVm:
         check_wanted(self._give_up)
@@ -234,59 +214,3 @@ def _raise_first(outcomes: Sequence[list[IrisError] | IrisError]) -> None:
         _logger.error("That is not all that failed: %s", other)
     if errors:
         raise errors[0]
-
-
-def wait_until_ready(
-    look: Callable[[], ControllerVm | None],
-    clock: Clock,
-    controller: ControllerVm,
-    *,
-    timeout_seconds: float,
-    give_up: threading.Event,
-    listener: ProgressListener = log_progress,
-) -> ControllerVm:
-    """Wait until the controller's VM is ready and has an address, and return it as it is then.
-
-    Args:
-        look: asks for the controller; None if there is none any more.
-        clock: every wait goes through it.
-        controller: as it is now.
-        timeout_seconds: for all of it.
-        give_up: ends the waiting when another thread sets it.
-        listener: hears what is waited for.
-
-    Raises:
-        ControllerNotReadyError: it failed, or was not ready within the time.
-        ControllerNotFoundError: it vanished.
-        ClusterError: `give_up` was set meanwhile.
-        InventoryError: it is not known how it is.
-    """
-    deadline = clock.monotonic() + timeout_seconds
-    while controller.phase is not VmPhase.READY or not controller.host.address:
-        problem = _problem_of(controller)
-        left = deadline - clock.monotonic()
-        if controller.phase is VmPhase.FAILED:
-            end = "will not come up by itself: stop the cluster, and start it again"
-        else:
-            end = "" if left > 0 else f"was not ready within {timeout_seconds:g} s"
-        if end:
-            raise ControllerNotReadyError(
-                f"The controller's VM {controller.name} {end} ({problem}).", seconds=timeout_seconds, problem=problem
-            )
-        listener(Progress(controller.name, Stage.WAITING, f"waited for: {problem}"))
-        clock.wait(give_up, min(_POLL_SECONDS, left))
-        check_wanted(give_up)
-        found = look()
-        if found is None:
-            raise ControllerNotFoundError(
-                f"The controller {controller.name} vanished while iris waited for it: somebody else has deleted it."
-            )
-        controller = found
-    listener(Progress(controller.name, Stage.DONE, f"its VM is ready, at {controller.host.address}"))
-    return controller
-
-
-def _problem_of(controller: ControllerVm) -> str:
-    if controller.phase is VmPhase.READY:
-        return "it has no address"
-    return f"it is {controller.phase}" + (f", {controller.state}" if controller.state else "")

@@ -9,6 +9,7 @@ from iris_core.config import QueuedConfig
 from iris_core.errors import ClusterError, InventoryError, IrisError, OutOfCapacityError
 from iris_core.model import VmPhase
 from iris_core.parallel import do_each
+from iris_core.patience import Patience
 from iris_core.progress import Progress, Stage
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class QueuedSlices:
 
         Raises:
             ClusterError: `give_up` was set meanwhile.
-            InventoryError: it is not known how the requests stand.
+            InventoryError: it is not known how the requests stand, and was not for some minutes.
         """
         titles = list(wanted)
         began = self._clock.now()
@@ -91,8 +92,15 @@ class QueuedSlices:
             for title, outcome in zip(titles, asked, strict=True)
             if not isinstance(outcome, IrisError)
         }
+        patience = Patience(self._clock, "how the requests for slices stand")
         while waiting:
-            found = {request.name: request for request in self._inventory.list_queued()}
+            try:
+                found = {request.name: request for request in self._inventory.list_queued()}
+            except InventoryError as failure:
+                patience.bear(failure)  # they go on waiting in their queue meanwhile
+                self._pause()
+                continue
+            patience.answered()
             over: dict[str, tuple[QueuedSlice, IrisError]] = {}
             for title, (request, deadline) in list(waiting.items()):
                 error = self._look(title, request, found.get(request.name), deadline)
@@ -103,9 +111,12 @@ class QueuedSlices:
                     over[title] = (found.get(request.name, request), error)
             failures += self._take_back(over)
             if waiting:
-                self._clock.wait(self._give_up, _POLL_SECONDS)
-                check_wanted(self._give_up)
+                self._pause()
         return failures
+
+    def _pause(self) -> None:
+        self._clock.wait(self._give_up, _POLL_SECONDS)
+        check_wanted(self._give_up)
 
     def _ask(self, title: str, group: WorkerGroupConfig, request: QueuedSlice | None) -> QueuedSlice:
         check_wanted(self._give_up)

@@ -127,6 +127,26 @@ class TestStart:
 
         assert 42 <= rig.clock.monotonic() <= 50
 
+    def test_a_look_that_fails_is_made_again(self) -> None:
+        """A blip while the VM boots does not cost the cluster."""
+        rig = Rig(inventory=FakeInventory(new_controller=booting))
+        rig.clock.call_later(11, lambda: rig.inventory.fail_next("find_controller", times=3))
+        rig.clock.call_later(42, lambda: rig.inventory.put_controller(make_controller()))
+
+        rig.manager.start()
+
+        assert 42 <= rig.clock.monotonic() <= 50
+
+    def test_looks_that_fail_do_not_prolong_the_wait(self) -> None:
+        """The time of the controller is over in any case."""
+        rig = Rig(inventory=FakeInventory(new_controller=booting))
+        rig.clock.call_later(11, lambda: rig.inventory.fail_next("find_controller", times=99))
+
+        with pytest.raises(ControllerNotReadyError, match="98 s"):
+            rig.manager.start()
+
+        assert rig.clock.monotonic() == 98
+
     def test_a_vm_that_never_is_ready_is_an_error_in_time(self) -> None:
         """The wait is bounded, and the error says how long and how the VM was at last."""
         rig = Rig(inventory=FakeInventory(new_controller=booting))

@@ -21,9 +21,12 @@ from iris_core.config import (
     WorkerGroupConfig,
 )
 from iris_core.errors import (
+    CloudUnavailableError,
     ClusterError,
     ControllerNotReadyError,
+    InventoryError,
     OutOfCapacityError,
+    PermissionDeniedError,
     QuotaExceededError,
     ResourceExistsError,
 )
@@ -113,6 +116,7 @@ class TestAdopting:
         """It is waited for, and made anew."""
         dying = make_controller(machine_type="n1-standard-1", phase=VmPhase.DELETING)
         rig = Rig(inventory=FakeInventory(controller=dying))
+        rig.clock.call_later(2, lambda: rig.inventory.fail_next("find_controller", CloudUnavailableError("a blip")))
         rig.clock.call_later(7, lambda: rig.inventory.put_controller(None))
         rig.start()
         assert rig.told_of(CONTROLLER)[0] == (Stage.WAITING, "waited for: it is on its way out (STOPPING)")
@@ -270,6 +274,27 @@ class TestTheQueue:
         with pytest.raises(OutOfCapacityError) as raised:
             rig.start()
         assert "may still become a slice that costs money" in "".join(raised.value.__notes__)
+
+    def test_a_look_that_fails_does_not_throw_the_waiting_away(self) -> None:
+        """A blip after most of an hour: the requests are in Google's queue all the same."""
+        rig = Rig(QUEUED)
+        rig.clock.call_later(
+            1000, lambda: rig.inventory.fail_next("list_queued", CloudUnavailableError("a blip"), times=20)
+        )
+        rig.later(1300, "fulfilled")
+        rig.start()
+        assert len(rig.inventory.list_slices()) == 1
+
+    @pytest.mark.parametrize(
+        ("error", "seconds"), [(CloudUnavailableError("down"), 300), (PermissionDeniedError("no"), 0)]
+    )
+    def test_looks_that_fail_for_minutes_are_an_error(self, error: InventoryError, seconds: float) -> None:
+        """So is one that does not pass by itself, at once."""
+        rig = Rig(QUEUED)
+        rig.clock.call_later(1000, lambda: rig.inventory.fail_next("list_queued", error, times=99))
+        with pytest.raises(type(error)):
+            rig.start()
+        assert 1000 + seconds <= rig.clock.monotonic() <= 1020 + seconds
 
     def test_one_that_somebody_deletes_is_an_error(self) -> None:
         """It is not asked for again."""
