@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from iris_adapters.cli.common import note
 from iris_adapters.cli.durations import span_text
 from iris_adapters.cli.interrupts import interrupts
+from iris_adapters.smoke_test.interruption import still_runs
 from iris_core.errors import ClusterMisfitError
 
 if TYPE_CHECKING:
@@ -39,10 +40,7 @@ def telling_what_is_left(
     command = ("cleanup", "--all-zones", "--no-dry-run") if all_zones else ("down",)
     down = command_line(*command, config=config, prefix=prefix)
     cluster = container.config().label_prefix
-    at_stake = (
-        f"What there is of the cluster {cluster} still runs and costs money: `{down}` finds and deletes all of it."
-    )
-    with interrupts.at_stake(at_stake):
+    with interrupts.at_stake(still_runs(cluster, down)):
         try:
             yield
         except (Exception, KeyboardInterrupt, SystemExit) as error:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from iris_adapters.cli.common import ConfigOption, open_cluster, read_config
+from iris_adapters.cli.leaving import command_line
 
 _PREFIX = "iris-smoke"
 
@@ -45,6 +46,7 @@ def smoke_test(
 
     settings = read_config(config, prefix, local=local)
     options = SmokeTestOptions(
+        down="" if config is None else command_line("down", config=config, prefix=prefix),
         log_dir=log_dir or Path(f"iris-smoke-test-{datetime.now(UTC):%Y%m%d-%H%M%S}"),
         timeout_seconds=timeout,
         job_timeout_seconds=job_timeout,

@@ -52,6 +52,7 @@ class Interruption:
         clock: time.
         timeout_seconds: the deadline, from the entering of the context.
         cleanup_seconds: how long everything after the first interruption, or else cleaning up, may take.
+        at_stake: the last words of an end that leaves things behind; empty: there are none to be left.
         leave: ends the process at once with an exit code and a last word.
 
     Attributes:
@@ -64,6 +65,7 @@ class Interruption:
         *,
         timeout_seconds: float,
         cleanup_seconds: float,
+        at_stake: str = "",
         leave: Callable[[int, str], None] | None = None,
     ) -> None:
         self.exit_code: int | None = None
@@ -71,6 +73,7 @@ class Interruption:
         self._timeout_seconds = timeout_seconds
         self._cleanup_seconds = cleanup_seconds
         self._leave = leave or leave_at_once
+        self._at_stake = at_stake
         self._was_signalled = False
         self._deadline_passed = False
         self._cleans_up = False
@@ -122,7 +125,7 @@ class Interruption:
             return
         code, name = _SIGNAL_EXIT_CODE + number, signal.Signals(number).name
         if self._was_signalled:
-            self._leave(code, f"{name} again: left at once, without cleaning up")
+            self._leave(code, self._last_words(f"{name} again: left at once, without cleaning up."))
         self._was_signalled = True
         is_first = self.exit_code is None
         if is_first:
@@ -142,9 +145,21 @@ class Interruption:
         if not self._clock.wait(self._is_over, self._cleanup_seconds):
             self._leave(
                 self.exit_code or TIMED_OUT_EXIT_CODE,
-                f"cleaning up took more than {self._cleanup_seconds:g} s and was given up: "
-                "look at `iris cleanup --dry-run` for what is left",
+                self._last_words(f"cleaning up took more than {self._cleanup_seconds:g} s and was given up."),
             )
+
+    def _last_words(self, how: str) -> str:
+        return "\n".join(filter(None, [how, self._at_stake]))
+
+
+def still_runs(cluster: str, down: str) -> str:
+    """What to say of a cluster that is left behind without a look at it.
+
+    Args:
+        cluster: its label prefix.
+        down: the command line that deletes it.
+    """
+    return f"What there is of the cluster {cluster} still runs and costs money: `{down}` finds and deletes all of it."
 
 
 def leave_at_once(exit_code: int, last_word: str) -> None:

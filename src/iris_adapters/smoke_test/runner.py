@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from iris_adapters.smoke_test.checks import MOST_REPLICAS, cluster_checks, local_checks
-from iris_adapters.smoke_test.interruption import Interrupted, Interruption
+from iris_adapters.smoke_test.interruption import Interrupted, Interruption, still_runs
 from iris_adapters.smoke_test.jobs import CheckFailedError, JobRunner
 from iris_adapters.smoke_test.log_tree import LogTree
 from iris_adapters.smoke_test.logger import SmokeTestLogger
@@ -39,9 +39,11 @@ class SmokeTestOptions:
         timeout_seconds: for all phases but the clean-up together.
         job_timeout_seconds: for the jobs of one check.
         keep_on_failure: whether the cluster stays as it is when something failed, to be looked at.
+        down: the command line that deletes the cluster, for who is told what is left; of no use for a local one.
     """
 
     log_dir: Path
+    down: str
     timeout_seconds: float = 1800.0
     job_timeout_seconds: float = 300.0
     keep_on_failure: bool = False
@@ -85,6 +87,7 @@ def run_smoke_test(
         clock,
         timeout_seconds=options.timeout_seconds,
         cleanup_seconds=_LOCAL_CLEANUP_SECONDS if container.config().is_local else _GCP_CLEANUP_SECONDS,
+        at_stake="" if container.config().is_local else still_runs(container.config().label_prefix, options.down),
         leave=leave,
     )
     with SmokeTestLogger(summary, clock, terminal) as logger, landed_python_logs(python_logs), interruption:
@@ -224,13 +227,15 @@ class _SmokeTest:
         elif keep:
             self._logger.log(
                 f"Something failed, so the cluster {self._config.label_prefix} is left as it is (--no-cleanup-on-failure). It costs "
-                "money until `iris cleanup --prefix {self._config.label_prefix} --no-dry-run` deletes it"
+                f"money until `{self._options.down}` deletes it"
             )
             return 0
         try:
             self._container.cluster_manager().stop()
         except IrisError as error:
             self._logger.log(f"The clean-up failed: {_told(error)}")
+            if not self._config.is_local:
+                self._logger.log(f"`{self._options.down}` deletes what is left")
             return error.exit_code
         self._logger.log("Everything is deleted")
         return 0

@@ -15,7 +15,7 @@ from iris_adapters.cli import cluster as module
 from iris_adapters.controller.wire import JobRequest
 from iris_adapters.fakes import FakeInventory, RunScript, make_controller, make_slice
 from iris_core.config import LogConfig
-from iris_core.errors import CleanupIncompleteError, PermissionDeniedError
+from iris_core.errors import CleanupIncompleteError, InventoryToolError, PermissionDeniedError
 from iris_core.model import CommandResult
 from tests.unit.cli.rig import CONTROLLER, GCP
 
@@ -365,6 +365,14 @@ class TestSmokeTest:
         assert "Smoke test of the cluster iris-smoke in project, us-central1-a" in out
         assert code == 0
         assert {call.name for call in rig.inventory.calls} == {"", "iris-controller-iris-smoke"}
+
+    def test_what_deletes_a_cluster_that_is_kept_is_told_as_one_types_it(self, rig: Rig, tmp_path: Path) -> None:
+        """With the file and the prefix: without either it would be about another cluster, or none."""
+        rig.inventory = FakeInventory(label_prefix="iris-smoke")
+        rig.inventory.fail_next("list_slices", times=50)
+        code, out, _ = rig.run("smoke-test", "-c", rig.config, "--no-cleanup-on-failure", "--log-dir", tmp_path / "run")
+        assert code == InventoryToolError.exit_code
+        assert f"`iris down -c {rig.config} --prefix iris-smoke` deletes it" in out
 
     def test_a_used_directory_is_refused(self, rig: Rig, tmp_path: Path) -> None:
         """Before anything is touched."""

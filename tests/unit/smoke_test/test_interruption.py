@@ -18,10 +18,11 @@ class _Exits:
 
     def __init__(self) -> None:
         self.codes: list[int] = []
+        self.words = ""
         self.left = threading.Event()
 
     def __call__(self, exit_code: int, last_word: str) -> None:
-        assert last_word
+        self.words = last_word
         self.codes.append(exit_code)
         self.left.set()
 
@@ -38,7 +39,7 @@ def exits() -> _Exits:
 
 @pytest.fixture
 def interruption(clock: FakeClock, exits: _Exits) -> Interruption:
-    return Interruption(clock, timeout_seconds=60, cleanup_seconds=30, leave=exits)
+    return Interruption(clock, timeout_seconds=60, cleanup_seconds=30, at_stake="it costs money", leave=exits)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -59,6 +60,7 @@ def test_the_second_signal_leaves_at_once(interruption: Interruption, exits: _Ex
         assert exits.codes == []
         signal.raise_signal(signal.SIGINT)
     assert exits.codes[0] == 130
+    assert exits.words == "SIGINT again: left at once, without cleaning up.\nit costs money"
 
 
 def test_a_signal_while_cleaning_up_is_noted_and_the_next_one_leaves(
@@ -118,6 +120,7 @@ def test_cleaning_up_that_takes_too_long_is_given_up(
         clock.wait_until_waiting()
         clock.advance(30)
         assert exits.left.wait(10)
+        assert exits.words.endswith("was given up.\nit costs money")
     assert exits.codes == [143]
 
 

@@ -6,6 +6,7 @@ import io
 import logging
 import signal
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import pytest
 from iris_adapters.container import IrisContainer, build_container
 from iris_adapters.controller.wire import JobRequest, JobStatus
 from iris_adapters.fakes import FakeDockerEngine, FakeInventory, FakeShell, make_controller, make_slice
+from iris_adapters.smoke_test.interruption import Interrupted
 from iris_adapters.smoke_test.runner import SmokeTestOptions, run_smoke_test
 from iris_core.config import ClusterConfig, ContainerConfig, ControllerConfig, GcpConfig, Mode
 from iris_core.errors import InventoryToolError, LogFileError, OutOfCapacityError
@@ -42,13 +44,14 @@ class Rig:
     options: dict[str, float | bool] = field(default_factory=dict)
     inventory: FakeInventory = field(default_factory=lambda: FakeInventory(label_prefix=PREFIX))
     terminal: io.StringIO = field(default_factory=io.StringIO)
+    leave: Callable[[int, str], None] | None = None
 
     def run(self) -> int:
         """Run it to its exit code."""
         container = self.container()
         try:
-            options = SmokeTestOptions(log_dir=self.root, **self.options)  # type: ignore[arg-type]  # per key it fits
-            return run_smoke_test(container, options, self.terminal)
+            options = SmokeTestOptions(log_dir=self.root, down="iris down -c it", **self.options)  # type: ignore[arg-type]  # per key it fits
+            return run_smoke_test(container, options, self.terminal, leave=self.leave)
         finally:
             container.shutdown_resources()
 
@@ -145,7 +148,7 @@ def test_a_failed_cluster_can_be_kept(rig: Rig) -> None:
     rig.options["keep_on_failure"] = True
     assert rig.run() == 1
     assert rig.inventory.names() == [f"iris-controller-{PREFIX}"]
-    assert "It costs money" in rig.terminal.getvalue()
+    assert "It costs money until `iris down -c it` deletes it" in rig.terminal.getvalue()
 
 
 def test_keeping_is_for_failures_only(rig: Rig) -> None:
@@ -169,6 +172,7 @@ def test_a_clean_up_that_fails_is_a_failure(rig: Rig) -> None:
     rig.inventory = FakeInventory(label_prefix=PREFIX, undeletable=[f"iris-controller-{PREFIX}"])
     assert rig.run() == 3
     assert "The clean-up failed" in rig.terminal.getvalue()
+    assert "`iris down -c it` deletes what is left" in rig.terminal.getvalue()
     assert f"iris-controller-{PREFIX}" in rig.terminal.getvalue()
 
 
@@ -193,6 +197,21 @@ def test_a_signal_cleans_up(rig: Rig, number: signal.Signals, code: int) -> None
     assert "Interrupted while: check 3" in rig.summary
     assert "2/3 checks passed" in rig.summary
     assert rig.inventory.names() == []
+
+
+def test_a_second_signal_names_the_cluster_and_what_deletes_it(rig: Rig) -> None:
+    """It leaves at once, without a look at what there is."""
+    words: list[str] = []
+
+    def interrupted(request: JobRequest) -> Play:
+        with suppress(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        return honest(request)
+
+    rig.play, rig.leave = interrupted, lambda _code, last_words: words.append(last_words)
+    rig.run()
+    assert f"the cluster {PREFIX} still runs and costs money: `iris down -c it`" in words[0]
 
 
 def test_the_deadline_ends_a_phase_that_blocks(rig: Rig) -> None:
