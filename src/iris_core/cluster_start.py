@@ -13,7 +13,7 @@ from iris_core.model import QueuedSlice, VmPhase, controller_name
 from iris_core.parallel import do_each
 from iris_core.progress import Progress, Stage
 from iris_core.queued_slices import QueuedSlices, check_wanted
-from iris_core.start_plan import plan_start
+from iris_core.start_plan import plan_start, surplus_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,6 +127,12 @@ class ClusterStart:
         wanted = plan_start(
             self._config, owner=self._owner, controller=self._controller, slices=slices, requests=requests
         )
+        if surplus := surplus_of(wanted, owner=self._owner, slices=slices, requests=requests):
+            _logger.warning(
+                "This of the cluster is more than the configuration wants, goes on, and costs money: %s. `iris down` deletes it with the "
+                "rest; it alone can be deleted in the Cloud console.",
+                ", ".join(sorted(one.name for one in surplus)),
+            )
         for one in wanted:
             if one.there is not None and not isinstance(one.there, QueuedSlice):
                 self._listener(

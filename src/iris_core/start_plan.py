@@ -56,9 +56,7 @@ def plan_start(
     Raises:
         ClusterMisfitError: something under the cluster's name is somebody else's, or is not what the configuration says.
     """
-    names = {slice_.name for slice_ in slices}
-    waiting = [request for request in requests if request.phase is VmPhase.PENDING and request.name not in names]
-    there: list[Slice | QueuedSlice] = [*(slice_ for slice_ in slices if slice_.phase in _COUNTS), *waiting]
+    there = _there(slices, requests)
     of_groups = {group.name: [one for one in there if one.group == group.name] for group in config.workers}
     _refuse_misfits(config, owner, controller, of_groups)
     return [
@@ -67,6 +65,28 @@ def plan_start(
         for found in [of_groups[group.name]]
         for index in range(group.count)
     ]
+
+
+def surplus_of(
+    wanted: Sequence[Wanted], *, owner: str, slices: Sequence[Slice], requests: Sequence[QueuedSlice]
+) -> list[Slice | QueuedSlice]:
+    """What runs or waits, is not somebody else's, and is not wanted: of a group that is to be smaller, or is no more.
+
+    Args:
+        wanted: from `plan_start`, as the other arguments.
+        owner: who asks.
+        slices: see there.
+        requests: see there.
+    """
+    names = {one.there.name for one in wanted if one.there is not None}
+    return [one for one in _there(slices, requests) if one.name not in names and one.owner in {"", owner}]
+
+
+def _there(slices: Sequence[Slice], requests: Sequence[QueuedSlice]) -> list[Slice | QueuedSlice]:
+    """What counts: slices that run or will, and requests that wait."""
+    names = {slice_.name for slice_ in slices}
+    waiting = [request for request in requests if request.phase is VmPhase.PENDING and request.name not in names]
+    return [*(slice_ for slice_ in slices if slice_.phase in _COUNTS), *waiting]
 
 
 def _refuse_misfits(

@@ -102,6 +102,15 @@ class TestAdopting:
         assert inventory.names() == [CONTROLLER]
         assert inventory.count("ensure_controller") == inventory.count("create_slice") == 0
 
+    def test_what_the_configuration_no_longer_wants_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Once, by name; it is left alone."""
+        old = [make_slice(f"iris-tpu-{index}", group="tpu", owner="me") for index in range(3)]
+        rig = Rig(GROUP, inventory=FakeInventory(slices=[*old, make_slice("iris-big-1", group="big", owner="me")]))
+        rig.start()
+        (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert "costs money: iris-big-1, iris-tpu-1, iris-tpu-2." in warning
+        assert rig.inventory.count("delete") == 0
+
     def test_a_slice_that_does_not_fit_is_an_error_before_anything_is_made(self) -> None:
         """A changed configuration does not silently go on with the old slices."""
         rig = Rig(GROUP)

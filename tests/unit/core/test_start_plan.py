@@ -8,7 +8,7 @@ from iris_adapters.fakes import make_controller, make_queued_slice, make_slice
 from iris_core.config import ClusterConfig, GcpConfig, Mode, QueuedConfig, WorkerGroupConfig
 from iris_core.errors import ClusterMisfitError
 from iris_core.model import Hardware, QueuedSlice, Slice, VmPhase
-from iris_core.start_plan import plan_start
+from iris_core.start_plan import plan_start, surplus_of
 
 GROUP = WorkerGroupConfig(name="tpu", accelerator_type="v5litepod-8", runtime_version="v2", count=2)
 QUEUED = replace(GROUP, name="queued", queued=QueuedConfig())
@@ -56,6 +56,24 @@ def test_a_request_whose_slice_is_there_counts_once() -> None:
 def test_more_than_a_group_is_to_have_is_left_alone() -> None:
     """The first ones count."""
     assert planned(*(make_slice(name, group="tpu") for name in "abc"))[:2] == [("tpu 1/2", "a"), ("tpu 2/2", "b")]
+
+
+def test_what_nobody_wants_any_more_is_known() -> None:
+    """Fewer of a group, or a group less: what costs money and is not somebody else's."""
+    slices = [
+        *(make_slice(name, group="tpu", owner="me") for name in "abc"),
+        make_slice("old", group="old"),
+        make_slice("dead", group="old", phase=VmPhase.FAILED),
+        make_slice("joes", group="old", owner="joe"),
+    ]
+    requests = [
+        make_queued_slice("waits", group="old"),
+        make_queued_slice("failed", group="old", phase=VmPhase.FAILED),
+        make_queued_slice("c", group="tpu", phase=VmPhase.PENDING),
+    ]
+    wanted = plan_start(CONFIG, owner="me", controller=None, slices=slices, requests=requests)
+    surplus = surplus_of(wanted, owner="me", slices=slices, requests=requests)
+    assert [one.name for one in surplus] == ["c", "old", "waits"]
 
 
 def test_all_that_does_not_fit_is_named_with_what_differs() -> None:
