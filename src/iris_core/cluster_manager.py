@@ -323,6 +323,7 @@ class ClusterManager:
         controller = self.controller
         if controller is not None:
             _logger.warning(
-                "The cluster was there before and is left running: the controller %s and its workers. stop() deletes them.",
+                "The cluster was there before and is left running: the controller %s and its workers, also those that were added. stop() "
+                "deletes them.",
                 controller.name,
             )

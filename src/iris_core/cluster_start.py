@@ -90,8 +90,7 @@ class ClusterStart:
         made: list[ControllerVm] = []
 
         def make_controller() -> list[IrisError]:
-            made.append(self._make_controller())
-            found(made[0])
+            made.append(self._make_controller(found))
             return []
 
         missing = [one for one in wanted if one.there is None and one.group.queued is None]
@@ -162,7 +161,7 @@ class ClusterStart:
         (self._owner,), (self._controller,) = owner, controllers
         return slices, requests
 
-    def _make_controller(self) -> ControllerVm:
+    def _make_controller(self, found: Callable[[ControllerVm], object]) -> ControllerVm:
         check_wanted(self._give_up)
         name = controller_name(self._config.label_prefix)
         there = self._controller is not None
@@ -172,6 +171,7 @@ class ClusterStart:
         except IrisError as error:
             self._listener(Progress(name, Stage.FAILED, str(error)))
             raise
+        found(controller)
         # Somebody may have been quicker, since it was looked for.
         if problems := controller_misfits(controller, self._config.controller, owner=self._owner):
             raise ResourceExistsError(

@@ -33,6 +33,7 @@ from iris_core.errors import (
     InventoryToolError,
     OutOfCapacityError,
     QuotaExceededError,
+    ResourceExistsError,
 )
 from iris_core.model import VmPhase
 from tests.unit.core.jobs_api import controller_answers, http_reply
@@ -315,6 +316,22 @@ class TestConnect:
             pass
 
         assert rig.inventory.names() == ["iris-controller-iris"]
+
+    def test_what_it_has_added_to_somebody_elses_cluster_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Slices are made at the same time as the controller that turns out to be theirs."""
+
+        class Raced(FakeInventory):
+            def ensure_controller(self, made: Callable[[], object] | None = None) -> ControllerVm:
+                self.put_controller(make_controller(owner="bob"))
+                return super().ensure_controller(made)
+
+        rig = Rig(inventory=Raced())
+
+        with pytest.raises(ResourceExistsError, match="bob"), rig.manager.connect():
+            pytest.fail("the body must not run")
+
+        assert rig.inventory.count("delete") == 0
+        assert "is left running: the controller iris-controller-iris and its workers" in caplog.text
 
     def test_a_controller_that_it_has_to_start_is_deleted(self) -> None:
         """A VM that was stopped would cost money from then on."""
