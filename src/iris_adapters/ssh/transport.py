@@ -144,7 +144,8 @@ class IrisTransport(QuickKeyExchange):
     ) -> None:
         """Ask for a channel for a command, or to a Unix socket of the host, without waiting for it as Paramiko's `open_session` does.
 
-        One of the two is called on the thread that reads the connection, unless that ends before. To sockets:
+        One of the two is called on the thread that reads the connection, unless that ends before. Raises what prevented the asking, and
+        calls neither then. To sockets:
         https://github.com/openssh/openssh-portable/blob/master/PROTOCOL (2.4, Unix domain socket forwarding)
         """
         internals: Any = self
