@@ -113,7 +113,7 @@ class Healer:
         while not self.ended.is_set():
             try:
                 cleanup()
-            except CleanupIncompleteError as error:
+            except (CleanupIncompleteError, InventoryError) as error:
                 _logger.info("Looking again, for a slice was just being re-created: %s", error)
             self._clock.wait(self.ended, _END_SECONDS)
         cleanup()

@@ -20,7 +20,7 @@ from iris_core.config import (
     Mode,
     WorkerGroupConfig,
 )
-from iris_core.errors import OutOfCapacityError, PermissionDeniedError
+from iris_core.errors import CloudUnavailableError, OutOfCapacityError, PermissionDeniedError
 from iris_core.model import VmPhase
 from tests.unit.core.jobs_api import controller_answers
 
@@ -257,6 +257,22 @@ def test_what_was_being_created_when_the_cluster_is_stopped_is_deleted_too() -> 
         rig.pass_time(5 * EVERY)
         assert inventory.names() == []
     assert rig.changes().count(("create_slice", "tpu")) == 1
+
+
+def test_a_stop_that_cannot_look_once_still_deletes_what_comes_late() -> None:
+    """While a slice is being created, a look that fails is taken again."""
+    inventory = SlowInventory()
+    rig = Rig(inventory=inventory)
+    with rig.connected():
+        inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(inventory.asked.is_set)
+        inventory.fail_next("list_resources", CloudUnavailableError("a blip"))
+        stopping = threading.Thread(target=rig.manager.stop)
+        stopping.start()
+        rig.until(lambda: ("delete", "iris-controller-iris") in rig.changes())
+        inventory.answer.set()
+        rig.until(lambda: not stopping.is_alive())
+        assert inventory.names() == []
 
 
 def test_leaving_does_not_wait_for_what_is_being_created(caplog: pytest.LogCaptureFixture) -> None:
