@@ -6,7 +6,8 @@ import logging
 import random
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from iris_core.errors import CleanupIncompleteError, InventoryError, IrisError
 from iris_core.healing import Healing
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from iris_core.model import Slice
     from iris_core.ports.clock import Clock
     from iris_core.ports.vm_inventory import VmInventory
+
+_Result = TypeVar("_Result")
 
 _logger = logging.getLogger("iris.cluster")
 
@@ -42,6 +45,14 @@ class Orders:
     create: Callable[[WorkerGroupConfig], Slice | QueuedSlice]
     before_delete: Callable[[Loss], None]
     is_unwanted: Callable[[], bool]
+
+
+class _Way(Enum):
+    """What stands where another slice is to be created."""
+
+    CLEAR = auto()  # nothing: what was lost is gone
+    CHANGED = auto()  # another slice than the one that was lost
+    BARRED = auto()  # nothing is to be created at present
 
 
 class Healer:
@@ -159,54 +170,98 @@ class Healer:
                 name,
             )
         if due:
-            outcomes = do_each(self._replace, due, call_off=self._inventory.call_off)
+            self._replace(due)
             self._acted_until = self._clock.monotonic()
-            for replacement, outcome in zip(due, outcomes, strict=True):
-                self._conclude(replacement, outcome)
 
-    def _replace(self, replacement: Replacement) -> Slice | QueuedSlice | None:
-        """Delete what is lost, create another, and return it; None if that is not wanted any more."""
-        loss, group = replacement.loss, replacement.group
+    def _replace(self, due: Sequence[Replacement]) -> None:
+        """Delete what is lost, look again, and create what the cluster lacks then."""
+        clear = []
+        for replacement, way in self._each(self._clear, due):
+            if way is _Way.CLEAR:
+                clear.append(replacement)
+            elif way is _Way.CHANGED:
+                self._healing.judge_anew(replacement.loss)
+        if not clear or self._unwanted():
+            return
+        # That took its time. Another iris may have replaced them, or be deleting the cluster.
+        try:
+            lacking = self._healing.still_due(clear, self._inventory.list_slices(), self._inventory.find_controller())
+        except InventoryError as error:
+            for replacement in clear:
+                self._conclude_failure(replacement, error)
+            return
+        for replacement, created in self._each(self._create, lacking):
+            self._conclude(replacement, created)
+
+    def _each(
+        self, action: Callable[[Replacement], _Result], replacements: Sequence[Replacement]
+    ) -> list[tuple[Replacement, _Result]]:
+        """Do something for each, several at a time, and return what came of it; failures are concluded here."""
+        done = []
+        outcomes = do_each(action, replacements, call_off=self._inventory.call_off)
+        for replacement, outcome in zip(replacements, outcomes, strict=True):
+            if isinstance(outcome, IrisError):
+                self._conclude_failure(replacement, outcome)
+            else:
+                done.append((replacement, outcome))
+        return done
+
+    def _clear(self, replacement: Replacement) -> _Way:
+        """Delete what is lost, and say whether the way is clear for another."""
+        loss = replacement.loss
         if self._unwanted():
-            return None
+            return _Way.BARRED
+        if not loss.is_there and not loss.slice.queued_as:  # a request outlives its slice, and counts against the quota
+            return _Way.CLEAR
         if loss.is_there:
             self._orders.before_delete(loss)
-            if self._unwanted():
-                return None
-        if loss.is_there or loss.slice.queued_as:  # a request outlives its slice, and counts against the quota
-            _logger.info("Deleting the slice %s, which is %s", loss.slice.name, loss.reason)
-            self._inventory.delete(loss.slice)
-        # That took its time. Another iris may have replaced the slice, or be deleting the cluster.
-        lacks = self._healing.lacks(group, self._inventory.list_slices(), self._inventory.find_controller())
-        if self._unwanted() or not lacks:
-            return None
-        _logger.info("Creating a slice of the group %s in place of %s", group.name, loss.slice.name)
-        return self._orders.create(group)
+        now = next((one for one in self._inventory.list_slices() if one.name == loss.slice.name), None)
+        if self._unwanted():
+            return _Way.BARRED
+        if now is not None and not loss.is_still(now):
+            why = f"it is there again ({now.state})" if now.owner == loss.slice.owner else f"it belongs to {now.owner}"
+            _logger.warning("The slice %s is not re-created, but left alone: %s", now.name, why)
+            return _Way.CHANGED
+        _logger.info("Deleting the slice %s, which is %s", loss.slice.name, loss.reason)
+        self._inventory.delete(loss.slice)
+        return _Way.CLEAR
 
-    def _conclude(self, replacement: Replacement, outcome: Slice | QueuedSlice | IrisError | None) -> None:
-        name, group, now = replacement.loss.slice.name, replacement.group.name, self._clock.monotonic()
-        if isinstance(outcome, InventoryError):
-            if self._unwanted():
-                return
-            seconds = self._healing.failed(replacement, outcome, now)
-            if seconds is None:
-                _logger.error(
-                    "The slice %s is not re-created, nor are others of the group %s: trying again cannot help. When it is put "
-                    "right, `iris up` creates what is missing. %s",
-                    name,
-                    group,
-                    outcome,
-                )
-            else:
-                _logger.warning("The slice %s is not re-created yet, next try in %.0f s: %s", name, seconds, outcome)
-        elif isinstance(outcome, IrisError):
-            _logger.warning("The slice %s is not re-created: %s", name, outcome)
-        elif isinstance(outcome, QueuedSlice):
+    def _create(self, replacement: Replacement) -> Slice | QueuedSlice | None:
+        """Create another slice, and return it, or the request for it; None if that is not wanted any more."""
+        if self._unwanted():
+            return None
+        _logger.info(
+            "Creating a slice of the group %s in place of %s", replacement.group.name, replacement.loss.slice.name
+        )
+        return self._orders.create(replacement.group)
+
+    def _conclude(self, replacement: Replacement, created: Slice | QueuedSlice | None) -> None:
+        name, now = replacement.loss.slice.name, self._clock.monotonic()
+        if isinstance(created, QueuedSlice):
             self._healing.created(replacement, None, now)
-            _logger.warning("In place of the slice %s, %s was asked for", name, outcome.name)
-        elif outcome is not None:
-            self._healing.created(replacement, outcome, now)
-            _logger.warning("The slice %s was re-created as %s", name, outcome.name)
+            _logger.warning("In place of the slice %s, %s was asked for", name, created.name)
+        elif created is not None:
+            self._healing.created(replacement, created, now)
+            _logger.warning("The slice %s was re-created as %s", name, created.name)
+
+    def _conclude_failure(self, replacement: Replacement, error: IrisError) -> None:
+        name, group = replacement.loss.slice.name, replacement.group.name
+        if not isinstance(error, InventoryError):
+            _logger.warning("The slice %s is not re-created: %s", name, error)
+            return
+        if self._unwanted():
+            return
+        seconds = self._healing.failed(replacement, error, self._clock.monotonic())
+        if seconds is None:
+            _logger.error(
+                "The slice %s is not re-created, nor are others of the group %s: trying again cannot help. When it is put "
+                "right, `iris up` creates what is missing. %s",
+                name,
+                group,
+                error,
+            )
+        else:
+            _logger.warning("The slice %s is not re-created yet, next try in %.0f s: %s", name, seconds, error)
 
     def _is_ours(self, one: Slice) -> bool:
         try:

@@ -61,6 +61,11 @@ class Loss:
     reason: str
     is_there: bool
 
+    def is_still(self, now: Slice) -> bool:
+        """Whether what is listed under its name is still the slice that was lost: no other life, nobody else's, and not of use again."""
+        is_another_life = self.slice.instance_id and now.instance_id and now.instance_id != self.slice.instance_id
+        return not is_another_life and now.owner == self.slice.owner and now.phase not in _USABLE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replacement:
@@ -166,6 +171,23 @@ class Healing:
             return 0
         usable = sum(one.group == group.name and one.phase in _USABLE for one in slices)
         return max(group.count - usable, 0)
+
+    def still_due(
+        self, clear: Iterable[Replacement], slices: Sequence[Slice], controller: ControllerVm | None
+    ) -> list[Replacement]:
+        """Those of the replacements, for which what was lost is out of the way, that the cluster lacks by the newest answers."""
+        lacks = {name: self.lacks(group.config, slices, controller) for name, group in self._groups.items()}
+        found = []
+        for replacement in clear:
+            if lacks[replacement.group.name] > 0:
+                lacks[replacement.group.name] -= 1
+                found.append(replacement)
+        return found
+
+    def judge_anew(self, loss: Loss) -> None:
+        """What is listed under its name is something else by now: the next look says what."""
+        self._owed.pop(loss.slice.name, None)
+        self._told.discard(loss.slice.name)
 
     def spent(self, now: float) -> list[str]:
         """Names of the groups that have newly used up their hour's budget and still lack slices: to be told, once for each time."""

@@ -55,10 +55,16 @@ def out_of_memory(process: FakeProcess) -> None:
 class Rig:
     """A connected manager on fakes, whose time passes in `until`: half a second as soon as all threads wait, or after a moment."""
 
-    def __init__(self, config: ClusterConfig = CONFIG, inventory: FakeInventory | None = None) -> None:
+    def __init__(
+        self,
+        config: ClusterConfig = CONFIG,
+        inventory: FakeInventory | None = None,
+        *,
+        tells: Callable[[FakeProcess], None] = out_of_memory,
+    ) -> None:
         self.clock = FakeClock()
         self.engine = FakeDockerEngine()
-        told = [StartScript(argv=argv, handler=out_of_memory) for argv in (("dmesg",), ("sh", "-c"))]
+        told = [StartScript(argv=argv, handler=tells) for argv in (("dmesg",), ("sh", "-c"))]
         self.shell = FakeShell(starts=[self.engine.script(), *told], exchanges=[controller_answers()])
         self.inventory = inventory or FakeInventory()
         self.inventory.put_controller(make_controller())
@@ -166,6 +172,40 @@ def test_nothing_to_heal_is_nothing_to_ask() -> None:
         before = len(rig.inventory.calls)
         rig.pass_time(5 * EVERY)
         assert len(rig.inventory.calls) == before
+
+
+def meanwhile(change: Callable[[FakeInventory], None]) -> Rig:
+    """Where something happens in the cloud while the last words of a lost slice are taken."""
+
+    def tells(process: FakeProcess) -> None:
+        change(rig.inventory)
+        out_of_memory(process)
+
+    rig = Rig(tells=tells)
+    return rig
+
+
+def test_what_somebody_starts_meanwhile_is_not_deleted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is of use again when its last words have been taken; that it is not re-created after all is told."""
+    rig = meanwhile(lambda cloud: cloud.set_phase("iris-tpu-1", VmPhase.READY))
+    with rig.connected(tmp_path):
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(
+            lambda: "iris-tpu-1 is not re-created, but left alone: it is there again (READY)" in rig.warnings(caplog)
+        )
+        rig.pass_time(6 * EVERY)
+    assert rig.changes() == []
+
+
+def test_what_somebody_else_takes_meanwhile_is_left_to_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither deleted nor replaced, also if it is lost in its turn."""
+    theirs = make_slice("iris-tpu-1", group="tpu", phase=VmPhase.FAILED, owner="joe", life=2)
+    rig = meanwhile(lambda cloud: cloud.put_slice(theirs))
+    with rig.connected(tmp_path):
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(lambda: "iris-tpu-1 is not re-created, but left alone: it belongs to joe" in rig.warnings(caplog))
+        rig.pass_time(6 * EVERY)
+    assert rig.changes() == []
 
 
 def test_what_is_not_to_be_re_created_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

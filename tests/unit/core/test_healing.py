@@ -128,6 +128,36 @@ def test_what_is_gone_need_not_be_deleted() -> None:
     assert (replacement.loss.reason, replacement.loss.is_there) == ("preempted", False)
 
 
+@pytest.mark.parametrize(
+    ("now", "is_still"),
+    [
+        pytest.param(PREEMPTED, True, id="as it was"),
+        pytest.param(one(phase=VmPhase.STOPPED), True, id="lost in another way"),
+        pytest.param(replace(PREEMPTED, instance_id=""), True, id="its life is not told"),
+        pytest.param(one(), False, id="of use again"),
+        pytest.param(one(phase=VmPhase.PENDING), False, id="being started"),
+        pytest.param(replace(PREEMPTED, instance_id="2"), False, id="another life"),
+        pytest.param(replace(PREEMPTED, owner="somebody"), False, id="somebody else's"),
+    ],
+)
+def test_what_is_deleted_is_what_was_lost(now: Slice, is_still: bool) -> None:  # noqa: FBT001 - a row of the table
+    """What bears its name just before the deletion may be something else."""
+    machine = healing(group())
+    [loss] = machine.look([PREEMPTED])
+    assert loss.is_still(now) == is_still
+
+
+def test_no_more_is_created_than_is_lacking_after_the_deletions() -> None:
+    """Another iris has replaced one of two meanwhile."""
+    machine = healing(group(count=2))
+    lost = [one("g-1", VmPhase.FAILED), one("g-2", VmPhase.FAILED)]
+    machine.look(lost)
+    due = machine.due(lost, CONTROLLER, 0.0)
+    assert names(due) == ["g-1", "g-2"]
+    assert names(machine.still_due(due, [one("g-3")], CONTROLLER)) == ["g-1"]
+    assert machine.still_due(due, [], None) == []
+
+
 def test_each_loss_is_replaced_once() -> None:
     """What was created counts from then on, and what another iris has created does, too."""
     machine = healing(group())
