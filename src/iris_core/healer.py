@@ -7,7 +7,7 @@ import random
 import threading
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from iris_core.errors import CleanupIncompleteError, InventoryError, IrisError
 from iris_core.healing import Healing
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from iris_core.model import Slice
     from iris_core.ports.clock import Clock
     from iris_core.ports.vm_inventory import VmInventory
+
+    _Failed: TypeAlias = Callable[[Replacement, IrisError, float], float | None]  # see `Healing.failed`
 
 _Result = TypeVar("_Result")
 
@@ -176,7 +178,7 @@ class Healer:
     def _replace(self, due: Sequence[Replacement]) -> None:
         """Delete what is lost, look again, and create what the cluster lacks then."""
         clear = []
-        for replacement, way in self._each(self._clear, due):
+        for replacement, way in self._each(self._clear, due, self._healing.not_cleared):
             if way is _Way.CLEAR:
                 clear.append(replacement)
             elif way is _Way.CHANGED:
@@ -188,20 +190,20 @@ class Healer:
             lacking = self._healing.still_due(clear, self._inventory.list_slices(), self._inventory.find_controller())
         except InventoryError as error:
             for replacement in clear:
-                self._conclude_failure(replacement, error)
+                self._conclude_failure(replacement, error, self._healing.not_cleared)
             return
-        for replacement, created in self._each(self._create, lacking):
+        for replacement, created in self._each(self._create, lacking, self._healing.failed):
             self._conclude(replacement, created)
 
     def _each(
-        self, action: Callable[[Replacement], _Result], replacements: Sequence[Replacement]
+        self, action: Callable[[Replacement], _Result], replacements: Sequence[Replacement], failed: _Failed
     ) -> list[tuple[Replacement, _Result]]:
-        """Do something for each, several at a time, and return what came of it; failures are concluded here."""
+        """Do something for each, several at a time, and return what came of it; what failed is told to `failed` and the user."""
         done = []
         outcomes = do_each(action, replacements, call_off=self._inventory.call_off)
         for replacement, outcome in zip(replacements, outcomes, strict=True):
             if isinstance(outcome, IrisError):
-                self._conclude_failure(replacement, outcome)
+                self._conclude_failure(replacement, outcome, failed)
             else:
                 done.append((replacement, outcome))
         return done
@@ -244,14 +246,11 @@ class Healer:
             self._healing.created(replacement, created, now)
             _logger.warning("The slice %s was re-created as %s", name, created.name)
 
-    def _conclude_failure(self, replacement: Replacement, error: IrisError) -> None:
+    def _conclude_failure(self, replacement: Replacement, error: IrisError, failed: _Failed) -> None:
         name, group = replacement.loss.slice.name, replacement.group.name
-        if not isinstance(error, InventoryError):
-            _logger.warning("The slice %s is not re-created: %s", name, error)
-            return
         if self._unwanted():
             return
-        seconds = self._healing.failed(replacement, error, self._clock.monotonic())
+        seconds = failed(replacement, error, self._clock.monotonic())
         if seconds is None:
             _logger.error(
                 "The slice %s is not re-created, nor are others of the group %s: trying again cannot help. When it is put "

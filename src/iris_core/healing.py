@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from iris_core.errors import (
     ApiDisabledError,
     InvalidRequestError,
+    InventoryError,
     NotAuthenticatedError,
     PermissionDeniedError,
     QuotaExceededError,
@@ -29,17 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from iris_core.config import WorkerGroupConfig
-    from iris_core.errors import InventoryError
+    from iris_core.errors import IrisError
     from iris_core.model import ControllerVm, Slice
 
-_HOPELESS: Final = (
-    ApiDisabledError,
-    InvalidRequestError,
-    NotAuthenticatedError,
-    PermissionDeniedError,
-    QuotaExceededError,
-    ResourceExistsError,
-)
+_HOPELESS: Final = (ApiDisabledError, NotAuthenticatedError, PermissionDeniedError)
+_HOPELESS_CREATION: Final = (*_HOPELESS, InvalidRequestError, QuotaExceededError, ResourceExistsError)
 _USABLE: Final = frozenset({VmPhase.PENDING, VmPhase.READY})
 _LOOKS_BEFORE_GONE: Final = 2  # that miss a slice: one answer alone may be incomplete
 _HOUR_SECONDS: Final = 3600.0
@@ -208,18 +203,32 @@ class Healing:
         if created is not None:  # it may be gone again before it is ever listed
             self._seen[created.name] = created
 
-    def failed(self, replacement: Replacement, error: InventoryError, now: float) -> float | None:
-        """It could not be deleted or created. Returns in how many seconds the group is tried again, None: never.
+    def failed(self, replacement: Replacement, error: IrisError, now: float) -> float | None:
+        """It could not be created. Returns in how many seconds the group is tried again, None: never.
 
         A failure that is neither known to pass nor known not to (a slice that was preempted while it was being created, say) is
         tried again, but counts as a creation.
         """
         group = self._groups[replacement.group.name]
+        if isinstance(error, _HOPELESS_CREATION):
+            group.given_up = True
+            return None
+        if not (isinstance(error, InventoryError) and error.retryable):
+            group.created_at.append(now)
+        return self._put_off(group, now)
+
+    def not_cleared(self, replacement: Replacement, error: IrisError, now: float) -> float | None:
+        """What was lost could not be deleted, or it is not known what there is. Returns as `failed` does.
+
+        It costs nothing to try that again, and what Google refuses now (a request that is just being suspended, say) it may do later.
+        """
+        group = self._groups[replacement.group.name]
         if isinstance(error, _HOPELESS):
             group.given_up = True
             return None
-        if not error.retryable:
-            group.created_at.append(now)
+        return self._put_off(group, now)
+
+    def _put_off(self, group: _Group, now: float) -> float:
         if now >= group.retry_at:  # those that failed together are one failure
             group.failures += 1
             seconds = min(_MOST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(group.failures - 1, 10))

@@ -20,7 +20,7 @@ from iris_core.config import (
     Mode,
     WorkerGroupConfig,
 )
-from iris_core.errors import CloudUnavailableError, OutOfCapacityError, PermissionDeniedError
+from iris_core.errors import CloudUnavailableError, InvalidRequestError, OutOfCapacityError, PermissionDeniedError
 from iris_core.model import VmPhase
 from tests.unit.core.jobs_api import controller_answers
 
@@ -239,6 +239,17 @@ def test_what_is_refused_is_not_tried_again(caplog: pytest.LogCaptureFixture) ->
         rig.until(lambda: "iris up" in rig.warnings(caplog))
         rig.pass_time(12 * EVERY)
     assert rig.changes() == [("delete", "iris-tpu-1")]
+
+
+def test_a_deletion_that_google_refuses_at_present_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """A queued resource that is just being suspended cannot be deleted yet."""
+    rig = Rig()
+    rig.inventory.fail_next("delete", InvalidRequestError("FAILED_PRECONDITION: it is SUSPENDING"))
+    with rig.connected():
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(lambda: NEW in rig.inventory.names())
+    assert rig.changes() == [*[("delete", "iris-tpu-1")] * 2, ("create_slice", "tpu")]
+    assert "not re-created yet, next try in" in rig.warnings(caplog)
 
 
 def test_a_cluster_that_somebody_else_deletes_does_not_come_back() -> None:

@@ -245,3 +245,18 @@ def test_what_trying_again_cannot_help_is_given_up(error: InventoryError) -> Non
     first, _ = machine.due(lost, CONTROLLER, 0.0)
     assert machine.failed(first, error, 0.0) is None
     assert names(machine.due(lost, CONTROLLER, HOUR)) == ["h-1"]
+
+
+def test_what_cannot_be_deleted_now_is_tried_again() -> None:
+    """For as long as it takes, without using up the budget: nothing was created."""
+    machine = healing(group(most=1))
+    machine.look([PREEMPTED])
+    now = 0.0
+    for error in (InvalidRequestError("being suspended"), InventoryError("?"), QuotaExceededError("of requests")):
+        [replacement] = machine.due([PREEMPTED], CONTROLLER, now)
+        seconds = machine.not_cleared(replacement, error, now)
+        assert seconds is not None
+        now += seconds
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, now)
+    assert machine.not_cleared(replacement, PermissionDeniedError("no"), now) is None
+    assert machine.due([PREEMPTED], CONTROLLER, HOUR) == []
