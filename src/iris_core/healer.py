@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from iris_core.cluster_watch import ClusterWatch, Look
     from iris_core.config import WorkerGroupConfig
     from iris_core.healing import Loss, Replacement
-    from iris_core.model import Slice
+    from iris_core.model import ControllerVm, Slice
     from iris_core.ports.clock import Clock
     from iris_core.ports.vm_inventory import VmInventory
 
@@ -32,6 +32,7 @@ _logger = logging.getLogger("iris.cluster")
 
 _AT_ONCE_SECONDS: Final = 0.5  # in which the loop ends if nothing is under way
 _END_SECONDS: Final = 3.0  # for what is under way when the healing is ended; looks at what is left come so far apart
+_AFTER_A_BUG_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,32 @@ class Orders:
     create: Callable[[WorkerGroupConfig], Slice | QueuedSlice]
     before_delete: Callable[[Loss], None]
     is_unwanted: Callable[[], bool]
+
+
+class _LocalTroubleError(InventoryError):
+    """The operating system refuses something here: a full disk, no more memory or files."""
+
+    retryable = True
+
+
+class _BugError(InventoryError):
+    """Raised from what nobody foresaw. Whether anything was created is not known, so that it counts as if it had been."""
+
+
+def _as_ours(action: Callable[[], _Result]) -> _Result:
+    """Do it, and raise whatever goes wrong as an `IrisError`.
+
+    Raises:
+        IrisError: whatever went wrong.
+    """
+    try:
+        return action()
+    except IrisError:
+        raise
+    except OSError as error:
+        raise _LocalTroubleError(f"The operating system refuses it: {error}") from error
+    except Exception as error:
+        raise _BugError(f"This is an error in iris: {type(error).__name__}: {error}") from error
 
 
 class _Way(Enum):
@@ -143,16 +170,22 @@ class Healer:
                 with self._lock:
                     look, self._look = self._look, None
                 if look is not None:
-                    self._take(look)
+                    self._attempt(look)
                 if not self._unwanted():
                     self._clock.wait(self._wake, None)
-        except Exception:  # a bug must not cost money again and again
-            _logger.exception("Slices that are lost are not re-created any more, because of this error in iris")
         finally:
             self.ended.set()
 
     def _unwanted(self) -> bool:
         return self._stop.is_set() or self._orders.is_unwanted()
+
+    def _attempt(self, look: Look) -> None:
+        try:
+            self._take(look)
+        except Exception:
+            # It does not cost money again and again: what has been created is listed then, and not lacking any more.
+            _logger.exception("No slice is re-created for %.0f s, because of this error in iris", _AFTER_A_BUG_SECONDS)
+            self._acted_until = self._clock.monotonic() + _AFTER_A_BUG_SECONDS
 
     def _take(self, look: Look) -> None:
         """Act on one answer of the inventory."""
@@ -187,20 +220,23 @@ class Healer:
             return
         # That took its time. Another iris may have replaced them, or be deleting the cluster.
         try:
-            lacking = self._healing.still_due(clear, self._inventory.list_slices(), self._inventory.find_controller())
-        except InventoryError as error:
+            lacking = _as_ours(lambda: self._healing.still_due(clear, *self._look_again()))
+        except IrisError as error:
             for replacement in clear:
                 self._conclude_failure(replacement, error, self._healing.not_cleared)
             return
         for replacement, created in self._each(self._create, lacking, self._healing.failed):
             self._conclude(replacement, created)
 
+    def _look_again(self) -> tuple[Sequence[Slice], ControllerVm | None]:
+        return self._inventory.list_slices(), self._inventory.find_controller()
+
     def _each(
         self, action: Callable[[Replacement], _Result], replacements: Sequence[Replacement], failed: _Failed
     ) -> list[tuple[Replacement, _Result]]:
         """Do something for each, several at a time, and return what came of it; what failed is told to `failed` and the user."""
         done = []
-        outcomes = do_each(action, replacements, call_off=self._inventory.call_off)
+        outcomes = do_each(lambda one: _as_ours(lambda: action(one)), replacements, call_off=self._inventory.call_off)
         for replacement, outcome in zip(replacements, outcomes, strict=True):
             if isinstance(outcome, IrisError):
                 self._conclude_failure(replacement, outcome, failed)
@@ -216,7 +252,7 @@ class Healer:
         if not loss.is_there and not loss.slice.queued_as:  # a request outlives its slice, and counts against the quota
             return _Way.CLEAR
         if loss.is_there:
-            self._orders.before_delete(loss)
+            self._keep_last_words(loss)
         now = next((one for one in self._inventory.list_slices() if one.name == loss.slice.name), None)
         if self._unwanted():
             return _Way.BARRED
@@ -227,6 +263,13 @@ class Healer:
         _logger.info("Deleting the slice %s, which is %s", loss.slice.name, loss.reason)
         self._inventory.delete(loss.slice)
         return _Way.CLEAR
+
+    def _keep_last_words(self, loss: Loss) -> None:
+        try:
+            self._orders.before_delete(loss)
+        except Exception as error:
+            cause = None if isinstance(error, (IrisError, OSError)) else error
+            _logger.warning("Not all that was to be kept of %s is: %s", loss.slice.name, error, exc_info=cause)
 
     def _create(self, replacement: Replacement) -> Slice | QueuedSlice | None:
         """Create another slice, and return it, or the request for it; None if that is not wanted any more."""
@@ -260,7 +303,10 @@ class Healer:
                 error,
             )
         else:
-            _logger.warning("The slice %s is not re-created yet, next try in %.0f s: %s", name, seconds, error)
+            bug = error.__cause__ if isinstance(error, _BugError) else None
+            _logger.warning(
+                "The slice %s is not re-created yet, next try in %.0f s: %s", name, seconds, error, exc_info=bug
+            )
 
     def _is_ours(self, one: Slice) -> bool:
         try:

@@ -237,13 +237,15 @@ class Healing:
 
     def _is_news(self, loss: Loss) -> bool:
         one = loss.slice
-        self._seen.pop(one.name, None)
-        self._missed.pop(one.name, None)
-        if one.name in self._told:
-            return False
-        self._told.add(one.name)
+        is_told = one.name in self._told
         config = self._configs.get(one.group)
         on_purpose = one.phase is VmPhase.STOPPED and loss.is_there and not (config is not None and config.spot)
-        if one.group in self._groups and not on_purpose and self._is_ours(one):
+        is_owed = not is_told and one.group in self._groups and not on_purpose and self._is_ours(one)
+        self._seen.pop(
+            one.name, None
+        )  # only now: where it cannot be known whose it is, the next look finds it lost again
+        self._missed.pop(one.name, None)
+        if is_owed:
             self._owed[one.name] = loss
-        return True
+        self._told.add(one.name)
+        return not is_told

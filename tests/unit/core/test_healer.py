@@ -8,9 +8,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from iris_adapters.fakes import FakeClock, FakeInventory, FakeShell, StartScript, make_controller, make_slice
 from iris_adapters.fakes.docker_engine import FakeDockerEngine
 from iris_core.cluster_manager import ClusterManager
+from iris_core.cluster_watch import ClusterWatch
 from iris_core.config import (
     ClusterConfig,
     ContainerConfig,
@@ -21,6 +24,7 @@ from iris_core.config import (
     WorkerGroupConfig,
 )
 from iris_core.errors import CloudUnavailableError, InvalidRequestError, OutOfCapacityError, PermissionDeniedError
+from iris_core.healer import Healer, Orders
 from iris_core.model import VmPhase
 from tests.unit.core.jobs_api import controller_answers
 
@@ -28,10 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import pytest
-
     from iris_adapters.fakes import FakeProcess
-    from iris_core.model import Slice
+    from iris_core.healing import Loss
+    from iris_core.model import ControllerVm, Resource, Slice
 
 GROUP = WorkerGroupConfig(
     name="tpu", accelerator_type="v5litepod-8", runtime_version="v", count=1, spot=True, recreate=True
@@ -250,6 +253,102 @@ def test_a_deletion_that_google_refuses_at_present_is_tried_again(caplog: pytest
         rig.until(lambda: NEW in rig.inventory.names())
     assert rig.changes() == [*[("delete", "iris-tpu-1")] * 2, ("create_slice", "tpu")]
     assert "not re-created yet, next try in" in rig.warnings(caplog)
+
+
+class BrokenInventory(FakeInventory):
+    """Its next calls raise what no inventory should."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.method = method
+        self.errors: list[Exception] = []
+
+    def create_slice(self, group: WorkerGroupConfig) -> Slice:
+        self.break_in("create_slice")
+        return super().create_slice(group)
+
+    def delete(self, resource: Resource) -> None:
+        self.break_in("delete")
+        super().delete(resource)
+
+    def find_controller(self) -> ControllerVm | None:
+        if threading.current_thread().name == "iris-healer":  # not for the watch, which asks, too
+            self.break_in("find_controller")
+        return super().find_controller()
+
+    def owner(self) -> str:
+        self.break_in("owner")
+        return super().owner()
+
+    def break_in(self, method: str) -> None:
+        if method == self.method and self.errors:
+            raise self.errors.pop()
+
+
+FULL = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("method", ["create_slice", "delete", "find_controller"])
+def test_a_full_disk_is_waited_out(method: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is told as that, is no error in iris, and does not use up the budget."""
+    inventory = BrokenInventory(method)
+    rig = Rig(inventory=inventory)
+    with rig.connected():
+        inventory.errors = [FULL] * 5
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(lambda: NEW in rig.inventory.names(), 3600)
+    assert rig.warnings(caplog).count("No space left on device") == 5
+    assert "error in iris" not in rig.warnings(caplog)
+    assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("method", ["create_slice", "delete", "find_controller", "owner"])
+def test_a_bug_ends_no_healing(method: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is told with all that helps to find it, and what was not done for its sake is done later."""
+    inventory = BrokenInventory(method)
+    rig = Rig(inventory=inventory)
+    with rig.connected():
+        inventory.errors = [KeyError("id")]
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(lambda: NEW in rig.inventory.names(), 900)
+    assert "error in iris" in rig.warnings(caplog)
+    assert any(record.exc_info and record.name == "iris.cluster" for record in caplog.records)
+
+
+def test_a_bug_costs_no_more_than_the_budget(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody knows whether what failed has created something."""
+    inventory = BrokenInventory("create_slice")
+    rig = Rig(inventory=inventory)
+    with rig.connected():
+        inventory.errors = [KeyError("id")] * 100
+        inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.pass_time(3000)
+    assert len(inventory.errors) == 97
+    assert "most_recreations_per_hour" in rig.warnings(caplog)
+
+
+@pytest.mark.parametrize("error", [FULL, KeyError("State")])
+def test_what_cannot_be_kept_of_a_lost_slice_does_not_stop_its_replacement(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever goes wrong there, it is told."""
+
+    def refuse(_loss: Loss) -> None:
+        raise error
+
+    rig = Rig()
+    healer = Healer(
+        groups=[GROUP],
+        watch=ClusterWatch(rig.inventory, rig.clock, every_seconds=EVERY),
+        inventory=rig.inventory,
+        clock=rig.clock,
+        orders=Orders(create=rig.inventory.create_slice, before_delete=refuse, is_unwanted=lambda: False),
+    )
+    healer.start()
+    rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+    rig.until(lambda: NEW in rig.inventory.names())
+    rig.apart(healer.stop)
+    assert f"Not all that was to be kept of iris-tpu-1 is: {error}" in rig.warnings(caplog)
 
 
 def test_a_cluster_that_somebody_else_deletes_does_not_come_back() -> None:
