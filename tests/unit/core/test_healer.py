@@ -24,8 +24,9 @@ from iris_core.config import (
     WorkerGroupConfig,
 )
 from iris_core.errors import CloudUnavailableError, InvalidRequestError, OutOfCapacityError, PermissionDeniedError
-from iris_core.healer import Healer, Orders
+from iris_core.healer import Healer
 from iris_core.model import VmPhase
+from iris_core.replacing import Orders
 from tests.unit.core.jobs_api import controller_answers
 
 if TYPE_CHECKING:
