@@ -163,9 +163,10 @@ class Healer:
 
     def _tell(self, loss: Loss) -> None:
         what = "is no longer there" if loss.reason == "gone" else f"is {loss.reason} ({loss.slice.state})"
-        then = (
-            "it is re-created"
-            if self._healing.is_to_be_replaced(loss)
-            else "it is not re-created, see workers.recreate"
-        )
+        if not self._healing.is_to_be_replaced(loss):
+            then = "it is not re-created, see workers.recreate"
+        elif self._healing.is_given_up(loss.slice.group):
+            then = "it is not re-created, as was told; `iris up` creates what is missing"
+        else:
+            then = "it is re-created"
         _logger.warning("The slice %s %s: %s", loss.slice.name, what, then)

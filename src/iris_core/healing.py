@@ -140,6 +140,10 @@ class Healing:
         """Whether a lost slice is to be created again, now or later."""
         return loss.slice.name in self._owed
 
+    def is_given_up(self, group: str) -> bool:
+        """Whether no slice of the group is created until it has been seen whole again."""
+        return group in self._groups and self._groups[group].given_up
+
     def due(self, slices: Sequence[Slice], controller: ControllerVm | None, now: float) -> list[Replacement]:
         """What is to be deleted and created now: of a group no more than it lacks, and than its budget of the hour allows.
 
@@ -151,9 +155,12 @@ class Healing:
         for name, group in self._groups.items():
             owed = [loss for loss in self._owed.values() if loss.slice.group == name]
             lacks = self.lacks(group.config, slices, controller)
-            if owed and not lacks and _is_usable(controller):  # somebody else has replaced them
+            if not lacks and _is_usable(
+                controller
+            ):  # it is whole: somebody else has replaced what was owed, if anything was
                 for loss in owed:
                     del self._owed[loss.slice.name]
+                group.given_up = False
             elif not group.given_up and now >= group.retry_at:
                 most = max(min(lacks, group.budget(now)), 0)
                 found += [Replacement(group=group.config, loss=loss) for loss in owed[:most]]
@@ -204,7 +211,7 @@ class Healing:
             self._seen[created.name] = created
 
     def failed(self, replacement: Replacement, error: IrisError, now: float) -> float | None:
-        """It could not be created. Returns in how many seconds the group is tried again, None: never.
+        """It could not be created. Returns in how many seconds the group is tried again, None: not before it is whole again.
 
         A failure that is neither known to pass nor known not to (a slice that was preempted while it was being created, say) is
         tried again, but counts as a creation.

@@ -23,7 +23,13 @@ from iris_core.config import (
     Mode,
     WorkerGroupConfig,
 )
-from iris_core.errors import CloudUnavailableError, InvalidRequestError, OutOfCapacityError, PermissionDeniedError
+from iris_core.errors import (
+    CloudUnavailableError,
+    InvalidRequestError,
+    NotAuthenticatedError,
+    OutOfCapacityError,
+    PermissionDeniedError,
+)
 from iris_core.healer import Healer
 from iris_core.model import VmPhase
 from iris_core.replacing import Orders
@@ -243,6 +249,29 @@ def test_what_is_refused_is_not_tried_again(caplog: pytest.LogCaptureFixture) ->
         rig.until(lambda: "iris up" in rig.warnings(caplog))
         rig.pass_time(12 * EVERY)
     assert rig.changes() == [("delete", "iris-tpu-1")]
+
+
+def test_what_is_put_right_is_healed_again(caplog: pytest.LogCaptureFixture) -> None:
+    """A login that expires is no end for good: after `gcloud auth login` and `iris up` the next loss is replaced."""
+    rig = Rig(replace(CONFIG, workers=(replace(GROUP, count=2),)))
+    rig.inventory.put_slice(make_slice("iris-tpu-2", group="tpu"))
+    with rig.connected():
+        rig.inventory.fail_next("create_slice", NotAuthenticatedError("it has expired"))
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(lambda: "trying again cannot help" in rig.warnings(caplog))
+        rig.inventory.set_phase("iris-tpu-2", VmPhase.FAILED)
+        rig.until(
+            lambda: "iris-tpu-2 is preempted (PREEMPTED): it is not re-created, as was told" in rig.warnings(caplog)
+        )
+        rig.pass_time(6 * EVERY)
+        assert NEW not in rig.inventory.names()
+        rig.inventory.remove_slice("iris-tpu-2")
+        rig.inventory.put_slice(make_slice("iris-tpu-3", group="tpu"))  # `iris up` in another terminal
+        rig.inventory.put_slice(make_slice("iris-tpu-4", group="tpu"))
+        rig.pass_time(2 * EVERY)
+        rig.inventory.set_phase("iris-tpu-3", VmPhase.FAILED)
+        rig.until(lambda: NEW in rig.inventory.names())
+    assert "iris-tpu-3 is preempted (PREEMPTED): it is re-created" in rig.warnings(caplog)
 
 
 def test_a_deletion_that_google_refuses_at_present_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -260,3 +260,21 @@ def test_what_cannot_be_deleted_now_is_tried_again() -> None:
     [replacement] = machine.due([PREEMPTED], CONTROLLER, now)
     assert machine.not_cleared(replacement, PermissionDeniedError("no"), now) is None
     assert machine.due([PREEMPTED], CONTROLLER, HOUR) == []
+
+
+def test_a_group_that_is_whole_again_is_healed_again() -> None:
+    """What was given up has been put right, and `iris up` has created what was missing."""
+    machine = healing(group())
+    machine.look([PREEMPTED])
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, 0.0)
+    assert not machine.is_given_up("g")
+    machine.failed(replacement, QuotaExceededError("no"), 0.0)
+    assert machine.is_given_up("g")
+    machine.look([PREEMPTED, OTHER])
+    assert machine.due([PREEMPTED, OTHER], None, 100.0) == []
+    assert machine.is_given_up("g"), "whether the cluster is there is not known"
+    assert machine.due([PREEMPTED, OTHER], CONTROLLER, 100.0) == []
+    assert not machine.is_given_up("g")
+    lost = one("g-2", VmPhase.FAILED)
+    machine.look([lost])
+    assert names(machine.due([lost], CONTROLLER, 200.0)) == ["g-2"]
