@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from iris_core.errors import CleanupIncompleteError, InventoryError
-from iris_core.healing import Healing
+from iris_core.healing import DELETION_SECONDS, Healing
 from iris_core.replacing import Replacing
 
 if TYPE_CHECKING:
@@ -143,6 +143,13 @@ class Healer:
             for loss in self._healing.look(look.slices):
                 self._tell(loss)
         due = self._healing.due(look.slices, look.controller, now)
+        if names := self._healing.held_up_by():
+            _logger.warning(
+                "Somebody may be deleting the cluster, so no slice is re-created while others are being deleted, "
+                "for up to %.0f minutes: %s",
+                DELETION_SECONDS / 60,
+                ", ".join(names),
+            )
         for name in self._healing.spent(now):
             _logger.warning(
                 "No slice of the group %s is re-created for the time being: there were as many in the last hour as "

@@ -5,7 +5,8 @@ FAILED (preempted, terminated)          lost at once            deleted, and cre
 STOPPED, in a group of spot slices      lost at once            the same: a preempted TPU may show so
 STOPPED, in another group               told, and left alone    -: somebody may have stopped it on purpose
 no longer listed, twice in a row        lost                    created again
-DELETING by somebody else's hand        -                       nothing is created meanwhile: the cluster may be being deleted
+DELETING by somebody else's hand        -                       nothing is created meanwhile: the cluster may be being deleted;
+                                                                but some are DELETING for ever, so for ten minutes at most
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 _HOPELESS: Final = (ApiDisabledError, NotAuthenticatedError, PermissionDeniedError)
 _HOPELESS_CREATION: Final = (*_HOPELESS, InvalidRequestError, QuotaExceededError, ResourceExistsError)
+DELETION_SECONDS: Final = 600.0
+"""How long a slice that is being deleted is taken for a sign that the cluster is: a TPU is gone within minutes."""
+
 _USABLE: Final = frozenset({VmPhase.PENDING, VmPhase.READY})
 _LOOKS_BEFORE_GONE: Final = 2  # that miss a slice: one answer alone may be incomplete
 _HOUR_SECONDS: Final = 3600.0
@@ -64,10 +68,17 @@ class Loss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replacement:
-    """A slice that is to be created in place of one that is lost."""
+    """A slice that is to be created in place of one that is lost.
+
+    Attributes:
+        group: it is to be of.
+        loss: what is lost.
+        deletes: whether that is to be deleted first, or the request that it came from, which outlives it and counts against the quota.
+    """
 
     group: WorkerGroupConfig
     loss: Loss
+    deletes: bool
 
 
 def _is_usable(controller: ControllerVm | None) -> bool:
@@ -111,6 +122,9 @@ class Healing:
         self._missed: dict[str, int] = {}  # in how many looks in a row
         self._told: set[str] = set()  # that it is lost
         self._owed: dict[str, Loss] = {}  # what has not been replaced, the oldest first
+        self._deleting_since: dict[str, float] = {}  # slices that are being deleted, whose ever they are
+        self._holding_up: list[str] = []  # those of them that are waited for
+        self._told_holding_up: set[str] = set()
 
     def look(self, slices: Sequence[Slice]) -> list[Loss]:
         """Take in one answer of the inventory, and return what is newly lost (or stopped), each slice once."""
@@ -147,9 +161,10 @@ class Healing:
     def due(self, slices: Sequence[Slice], controller: ControllerVm | None, now: float) -> list[Replacement]:
         """What is to be deleted and created now: of a group no more than it lacks, and than its budget of the hour allows.
 
-        Nothing while the cluster may be being deleted, by whomsoever: a slice is DELETING, or the controller is not there or stopped.
+        Nothing while the cluster may be being deleted, by whomsoever: a slice is DELETING (not for ever, though), or the controller is
+        not there or stopped.
         """
-        if any(one.phase is VmPhase.DELETING for one in slices):
+        if self._are_being_deleted(slices, now):
             return []
         found = []
         for name, group in self._groups.items():
@@ -163,8 +178,27 @@ class Healing:
                 group.given_up = False
             elif not group.given_up and now >= group.retry_at:
                 most = max(min(lacks, group.budget(now)), 0)
-                found += [Replacement(group=group.config, loss=loss) for loss in owed[:most]]
+                found += [self._replacement(group.config, loss) for loss in owed[:most]]
         return found
+
+    def held_up_by(self) -> list[str]:
+        """Names of slices that are being deleted, for whose sake what is owed newly has to wait: to be told, once for each."""
+        names = [name for name in self._holding_up if name not in self._told_holding_up] if self._owed else []
+        self._told_holding_up.update(names)
+        return names
+
+    def _are_being_deleted(self, slices: Sequence[Slice], now: float) -> bool:
+        names = {one.name for one in slices if one.phase is VmPhase.DELETING}
+        self._deleting_since = {name: self._deleting_since.get(name, now) for name in names}
+        self._holding_up = sorted(name for name in names if now - self._deleting_since[name] < DELETION_SECONDS)
+        self._told_holding_up &= names
+        return bool(self._holding_up)
+
+    def _replacement(self, group: WorkerGroupConfig, loss: Loss) -> Replacement:
+        is_dying = loss.slice.name in self._deleting_since  # for ever, or it would be waited for
+        return Replacement(
+            group=group, loss=loss, deletes=(loss.is_there or bool(loss.slice.queued_as)) and not is_dying
+        )
 
     @staticmethod
     def lacks(group: WorkerGroupConfig, slices: Sequence[Slice], controller: ControllerVm | None) -> int:
@@ -175,9 +209,11 @@ class Healing:
         return max(group.count - usable, 0)
 
     def still_due(
-        self, clear: Iterable[Replacement], slices: Sequence[Slice], controller: ControllerVm | None
+        self, clear: Iterable[Replacement], slices: Sequence[Slice], controller: ControllerVm | None, now: float
     ) -> list[Replacement]:
-        """Those of the replacements, for which what was lost is out of the way, that the cluster lacks by the newest answers."""
+        """Those of the replacements, for which what was lost is out of the way, that are still due by the newest answers."""
+        if self._are_being_deleted(slices, now):
+            return []
         lacks = {name: self.lacks(group.config, slices, controller) for name, group in self._groups.items()}
         found = []
         for replacement in clear:

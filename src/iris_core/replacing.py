@@ -114,7 +114,7 @@ class Replacing:
             return
         # That took its time. Another iris may have replaced them, or be deleting the cluster.
         try:
-            lacking = _as_ours(lambda: self._healing.still_due(clear, *self._look_again()))
+            lacking = _as_ours(lambda: self._healing.still_due(clear, *self._look_again(), self._clock.monotonic()))
         except IrisError as error:
             for replacement in clear:
                 self._conclude_failure(replacement, error, self._healing.not_cleared)
@@ -143,7 +143,7 @@ class Replacing:
         loss = replacement.loss
         if self._is_unwanted():
             return _Way.BARRED
-        if not loss.is_there and not loss.slice.queued_as:  # a request outlives its slice, and counts against the quota
+        if not replacement.deletes:
             return _Way.CLEAR
         if loss.is_there:
             self._keep_last_words(loss)

@@ -393,6 +393,18 @@ def test_a_cluster_that_somebody_else_deletes_does_not_come_back() -> None:
     assert rig.changes() == []
 
 
+def test_a_slice_that_is_being_deleted_for_ever_holds_nothing_up_for_good(caplog: pytest.LogCaptureFixture) -> None:
+    """Of whatever group: for whose sake nothing is re-created, and for how long, is told."""
+    rig = Rig()
+    rig.inventory.put_slice(make_slice("iris-old-1", group="old", phase=VmPhase.DELETING))
+    with rig.connected():
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until(lambda: "for up to 10 minutes: iris-old-1" in rig.warnings(caplog))
+        rig.until(lambda: NEW in rig.inventory.names(), 660)
+    assert rig.changes() == [("delete", "iris-tpu-1"), ("create_slice", "tpu")]
+    assert rig.warnings(caplog).count("iris-old-1") == 1
+
+
 def test_a_slice_that_keeps_dying_is_not_re_created_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     """Three in an hour, and then the user is told."""
 

@@ -154,8 +154,8 @@ def test_no_more_is_created_than_is_lacking_after_the_deletions() -> None:
     machine.look(lost)
     due = machine.due(lost, CONTROLLER, 0.0)
     assert names(due) == ["g-1", "g-2"]
-    assert names(machine.still_due(due, [one("g-3")], CONTROLLER)) == ["g-1"]
-    assert machine.still_due(due, [], None) == []
+    assert names(machine.still_due(due, [one("g-3")], CONTROLLER, 1.0)) == ["g-1"]
+    assert machine.still_due(due, [], None, 1.0) == []
 
 
 def test_each_loss_is_replaced_once() -> None:
@@ -278,3 +278,45 @@ def test_a_group_that_is_whole_again_is_healed_again() -> None:
     lost = one("g-2", VmPhase.FAILED)
     machine.look([lost])
     assert names(machine.due([lost], CONTROLLER, 200.0)) == ["g-2"]
+
+
+def test_what_is_being_deleted_for_ever_is_not_waited_for() -> None:
+    """Ten minutes of its own for each: a cluster that somebody deletes is gone by then, or has lost its controller."""
+    machine = healing(group(count=3))
+    stuck, newer = one("x-1", VmPhase.DELETING, of="old"), one("g-2", VmPhase.DELETING)
+    machine.look([stuck])
+    assert machine.due([stuck], CONTROLLER, 0.0) == []
+    assert machine.held_up_by() == [], "nothing is owed"
+    machine.look([PREEMPTED, stuck])
+    assert machine.due([PREEMPTED, stuck], CONTROLLER, 10.0) == []
+    assert machine.held_up_by() == ["x-1"]
+    assert machine.due([PREEMPTED, stuck], CONTROLLER, 590.0) == []
+    assert machine.held_up_by() == [], "told before"
+    assert names(machine.due([PREEMPTED, stuck], CONTROLLER, 600.0)) == ["g-1"]
+    assert machine.due([PREEMPTED, stuck, newer], CONTROLLER, 610.0) == []
+    assert machine.held_up_by() == ["g-2"]
+    assert names(machine.due([PREEMPTED, stuck, newer], CONTROLLER, 1210.0)) == ["g-1"]
+
+
+def test_a_lost_slice_that_is_being_deleted_for_ever_is_replaced() -> None:
+    """To delete it once more would only wait for it."""
+    machine = healing(group())
+    machine.look([PREEMPTED])
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, 0.0)
+    assert replacement.deletes
+    dying = [one(phase=VmPhase.DELETING)]
+    for now in (10.0, 100.0):
+        machine.look(dying)
+        assert machine.due(dying, CONTROLLER, now) == []
+    [replacement] = machine.due(dying, CONTROLLER, 610.0)
+    assert not replacement.deletes
+    assert machine.still_due([replacement], dying, CONTROLLER, 620.0) == [replacement]
+
+
+def test_nothing_is_created_for_a_cluster_whose_deletion_begins_meanwhile() -> None:
+    """Deleting what was lost may take minutes, and what `iris down` deletes last is the controller."""
+    machine = healing(group(count=2))
+    machine.look([PREEMPTED, OTHER])
+    due = machine.due([PREEMPTED, OTHER], CONTROLLER, 0.0)
+    dying = [one("g-2", VmPhase.DELETING)]
+    assert machine.still_due(due, dying, CONTROLLER, 100.0) == []
