@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from iris_core.cluster_watch import ClusterWatch, Look
     from iris_core.config import WorkerGroupConfig
     from iris_core.healing import Loss
-    from iris_core.model import Slice
+    from iris_core.model import QueuedSlice, Slice
     from iris_core.ports.clock import Clock
     from iris_core.ports.vm_inventory import VmInventory
     from iris_core.replacing import Orders
@@ -26,6 +26,8 @@ _logger = logging.getLogger("iris.cluster")
 
 _AT_ONCE_SECONDS: Final = 0.5  # in which the loop ends if nothing is under way
 _END_SECONDS: Final = 3.0  # for what is under way when the healing is ended; looks at what is left come so far apart
+_REQUESTS_SECONDS: Final = 60.0  # between looks at the requests that wait: the queue moves in minutes
+_MOST_REQUESTS_SECONDS: Final = 600.0  # where one could not be deleted
 _AFTER_A_BUG_SECONDS: Final = 600.0
 
 
@@ -64,6 +66,7 @@ class Healer:
         self._stop = threading.Event()
         self._taken_at = -1.0  # when the last answer that was taken in was asked for
         self._acted_until = -1.0  # what was asked for before is no longer true
+        self._requests_at = -1.0  # when to look next at what was asked for
         self._leave: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -142,6 +145,10 @@ class Healer:
             self._taken_at = look.began_at
             for loss in self._healing.look(look.slices):
                 self._tell(loss)
+        if self._healing.asked.requests and now >= self._requests_at:
+            has_failed = self._replacing.look_at_requests()
+            now = self._clock.monotonic()
+            self._requests_at = now + (_MOST_REQUESTS_SECONDS if has_failed else _REQUESTS_SECONDS)
         due = self._healing.due(look.slices, look.controller, now)
         if names := self._healing.held_up_by():
             _logger.warning(
@@ -160,12 +167,13 @@ class Healer:
         if due:
             self._replacing.replace(due)
             self._acted_until = self._clock.monotonic()
+            self._requests_at = max(self._requests_at, self._acted_until + _REQUESTS_SECONDS)
 
-    def _is_ours(self, one: Slice) -> bool:
+    def _is_ours(self, one: Slice | QueuedSlice) -> bool:
         try:
             return one.owner in {"", self._inventory.owner()}
         except InventoryError as error:
-            _logger.warning("It is not known who you are, so the slice %s is left alone: %s", one.name, error)
+            _logger.warning("It is not known who you are, so %s is left alone: %s", one.name, error)
             return False
 
     def _tell(self, loss: Loss) -> None:

@@ -5,6 +5,7 @@ FAILED (preempted, terminated)          lost at once            deleted, and cre
 STOPPED, in a group of spot slices      lost at once            the same: a preempted TPU may show so
 STOPPED, in another group               told, and left alone    -: somebody may have stopped it on purpose
 no longer listed, twice in a row        lost                    created again
+a request that waits in the queue       on its way              nothing is created in its place
 DELETING by somebody else's hand        -                       nothing is created meanwhile: the cluster may be being deleted;
                                                                 but some are DELETING for ever, so for ten minutes at most
 """
@@ -15,6 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from iris_core.asked_slices import AskedSlices, waiting_among
 from iris_core.errors import (
     ApiDisabledError,
     InvalidRequestError,
@@ -24,7 +26,7 @@ from iris_core.errors import (
     QuotaExceededError,
     ResourceExistsError,
 )
-from iris_core.model import VmPhase
+from iris_core.model import QueuedSlice, VmPhase
 from iris_core.worker_discovery import lost_reason
 
 if TYPE_CHECKING:
@@ -108,12 +110,20 @@ class Healing:
     Args:
         groups: of the configuration.
         jitter: gives numbers from 0 to 1, to spread the retries of many.
-        is_ours: whether a slice may be deleted: it is not somebody else's.
+        is_ours: whether a slice or a request may be deleted: it is not somebody else's.
+
+    Attributes:
+        asked: the requests that were made in place of lost slices.
     """
 
     def __init__(
-        self, groups: Iterable[WorkerGroupConfig], jitter: Callable[[], float], *, is_ours: Callable[[Slice], bool]
+        self,
+        groups: Iterable[WorkerGroupConfig],
+        jitter: Callable[[], float],
+        *,
+        is_ours: Callable[[Slice | QueuedSlice], bool],
     ) -> None:
+        self.asked = AskedSlices()
         self._configs: Mapping[str, WorkerGroupConfig] = {group.name: group for group in groups}
         self._groups = {name: _Group(config) for name, config in self._configs.items() if config.recreate}
         self._jitter = jitter
@@ -129,6 +139,7 @@ class Healing:
     def look(self, slices: Sequence[Slice]) -> list[Loss]:
         """Take in one answer of the inventory, and return what is newly lost (or stopped), each slice once."""
         there = {one.name: one for one in slices}
+        self.asked.see_slices(there)
         losses = []
         for one in slices:
             self._missed.pop(one.name, None)
@@ -169,7 +180,7 @@ class Healing:
         found = []
         for name, group in self._groups.items():
             owed = [loss for loss in self._owed.values() if loss.slice.group == name]
-            lacks = self.lacks(group.config, slices, controller)
+            lacks = self._lacks(group.config, slices, controller, self.asked.waiting(name))
             if not lacks and _is_usable(
                 controller
             ):  # it is whole: somebody else has replaced what was owed, if anything was
@@ -201,26 +212,48 @@ class Healing:
         )
 
     @staticmethod
-    def lacks(group: WorkerGroupConfig, slices: Sequence[Slice], controller: ControllerVm | None) -> int:
+    def _lacks(group: WorkerGroupConfig, slices: Sequence[Slice], controller: ControllerVm | None, waiting: int) -> int:
         """How many slices a group lacks of its count; none where the cluster itself is not there: no controller, or a stopped one."""
         if not _is_usable(controller):
             return 0
         usable = sum(one.group == group.name and one.phase in _USABLE for one in slices)
-        return max(group.count - usable, 0)
+        return max(group.count - usable - waiting, 0)
 
     def still_due(
-        self, clear: Iterable[Replacement], slices: Sequence[Slice], controller: ControllerVm | None, now: float
-    ) -> list[Replacement]:
-        """Those of the replacements, for which what was lost is out of the way, that are still due by the newest answers."""
-        if self._are_being_deleted(slices, now):
-            return []
-        lacks = {name: self.lacks(group.config, slices, controller) for name, group in self._groups.items()}
-        found = []
-        for replacement in clear:
-            if lacks[replacement.group.name] > 0:
-                lacks[replacement.group.name] -= 1
-                found.append(replacement)
-        return found
+        self,
+        clear: Iterable[Replacement],
+        slices: Sequence[Slice],
+        requests: Sequence[QueuedSlice],
+        controller: ControllerVm | None,
+        now: float,
+    ) -> tuple[list[Replacement], list[tuple[Replacement, QueuedSlice]]]:
+        """What is to be created by the newest answers, of the replacements for which what was lost is out of the way.
+
+        Args:
+            clear: these replacements.
+            slices: all of the cluster, looked up after `requests`.
+            requests: all of the cluster; none where no group is queued.
+            controller: of the cluster.
+            now: monotonic.
+
+        Returns:
+            those that the cluster lacks; and those that have been asked for already, by another iris or by this one, which never got
+            the answer, with the request.
+        """
+        lacking: list[Replacement] = []
+        waiting: list[tuple[Replacement, QueuedSlice]] = []
+        if self._are_being_deleted(slices, now) or not _is_usable(controller):
+            return lacking, waiting
+        known = {request.name for request in self.asked.requests}
+        for name, group in self._groups.items():
+            requested = [
+                one for one in waiting_among(requests, {one.name for one in slices}) if one.group == group.config.name
+            ]
+            lacks = self._lacks(group.config, slices, controller, len(requested))
+            of_group = [replacement for replacement in clear if replacement.group.name == name]
+            lacking += of_group[:lacks]
+            waiting += zip(of_group[lacks:], (one for one in requested if one.name not in known), strict=False)
+        return lacking, waiting
 
     def judge_anew(self, loss: Loss) -> None:
         """What is listed under its name is something else by now: the next look says what."""
@@ -237,14 +270,22 @@ class Healing:
             group.told_spent = is_spent
         return names
 
-    def created(self, replacement: Replacement, created: Slice | None, now: float) -> None:
-        """It was created, or asked for (None): what was lost is forgotten."""
+    def created(self, replacement: Replacement, created: Slice | QueuedSlice, now: float) -> None:
+        """It was created, or asked for: what was lost is forgotten."""
         group = self._groups[replacement.group.name]
         group.created_at.append(now)
         group.failures, group.retry_at = 0, 0.0
         self._owed.pop(replacement.loss.slice.name, None)
-        if created is not None:  # it may be gone again before it is ever listed
+        if isinstance(created, QueuedSlice):
+            self.asked.add(created)
+        else:  # it may be gone again before it is ever listed
             self._seen[created.name] = created
+
+    def waits_already(self, replacement: Replacement, request: QueuedSlice) -> None:
+        """It has been asked for, whosoever did: what was lost is forgotten."""
+        self._owed.pop(replacement.loss.slice.name, None)
+        if self._is_ours(request):
+            self.asked.add(request)
 
     def failed(self, replacement: Replacement, error: IrisError, now: float) -> float | None:
         """It could not be created. Returns in how many seconds the group is tried again, None: not before it is whole again.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from iris_core.config import WorkerGroupConfig
     from iris_core.healing import Healing, Loss, Replacement
-    from iris_core.model import ControllerVm, Slice
+    from iris_core.model import Slice
     from iris_core.ports.clock import Clock
     from iris_core.ports.vm_inventory import VmInventory
 
@@ -114,16 +114,52 @@ class Replacing:
             return
         # That took its time. Another iris may have replaced them, or be deleting the cluster.
         try:
-            lacking = _as_ours(lambda: self._healing.still_due(clear, *self._look_again(), self._clock.monotonic()))
+            lacking, waiting = _as_ours(lambda: self._look_again(clear))
         except IrisError as error:
             for replacement in clear:
                 self._conclude_failure(replacement, error, self._healing.not_cleared)
             return
+        for replacement, request in waiting:
+            self._healing.waits_already(replacement, request)
+            _logger.warning("In place of the slice %s, %s waits already", replacement.loss.slice.name, request.name)
         for replacement, created in self._each(self._create, lacking, self._healing.failed):
             self._conclude(replacement, created)
 
-    def _look_again(self) -> tuple[Sequence[Slice], ControllerVm | None]:
-        return self._inventory.list_slices(), self._inventory.find_controller()
+    def look_at_requests(self) -> bool:
+        """Tell what has come to nothing of what was asked for, and delete it. Returns whether something could not be deleted."""
+        try:
+            failed, vanished = self._healing.asked.look(_as_ours(self._inventory.list_queued))
+        except IrisError as error:
+            _logger.info("How the requests for slices stand is not known at the moment: %s", error)
+            return False
+        for request in vanished:
+            _logger.warning(
+                "The request %s for a slice is no longer there, somebody has deleted it; `iris up` asks again",
+                request.name,
+            )
+        if self._is_unwanted():
+            return False
+        outcomes = do_each(
+            lambda one: _as_ours(lambda: self._inventory.delete(one)), failed, call_off=self._inventory.call_off
+        )
+        for request, outcome in zip(failed, outcomes, strict=True):
+            why = f"It is {request.state}" + (f": {request.problem}" if request.problem else "")
+            if isinstance(outcome, IrisError):
+                then = f"It counts against the quota, and could not be deleted, which is tried again later: {outcome}"
+            else:
+                then = "It has been deleted, `iris up` asks again"
+                self._healing.asked.forget(request)
+            _logger.warning("The request %s for a slice came to nothing. %s. %s", request.name, why, then)
+        return any(isinstance(outcome, IrisError) for outcome in outcomes)
+
+    def _look_again(
+        self, clear: Sequence[Replacement]
+    ) -> tuple[list[Replacement], list[tuple[Replacement, QueuedSlice]]]:
+        """See `Healing.still_due`."""
+        is_queued = any(replacement.group.queued for replacement in clear)
+        requests = self._inventory.list_queued() if is_queued else ()  # before the slices, see there
+        slices, controller = self._inventory.list_slices(), self._inventory.find_controller()
+        return self._healing.still_due(clear, slices, requests, controller, self._clock.monotonic())
 
     def _each(
         self, action: Callable[[Replacement], _Result], replacements: Sequence[Replacement], failed: _Failed
@@ -176,11 +212,12 @@ class Replacing:
 
     def _conclude(self, replacement: Replacement, created: Slice | QueuedSlice | None) -> None:
         name, now = replacement.loss.slice.name, self._clock.monotonic()
+        if created is None:
+            return
+        self._healing.created(replacement, created, now)
         if isinstance(created, QueuedSlice):
-            self._healing.created(replacement, None, now)
             _logger.warning("In place of the slice %s, %s was asked for", name, created.name)
-        elif created is not None:
-            self._healing.created(replacement, created, now)
+        else:
             _logger.warning("The slice %s was re-created as %s", name, created.name)
 
     def _conclude_failure(self, replacement: Replacement, error: IrisError, failed: _Failed) -> None:

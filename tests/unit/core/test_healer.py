@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iris_adapters.fakes import FakeClock, FakeInventory, FakeShell, StartScript, make_controller, make_slice
+from iris_adapters.fakes import (
+    FakeClock,
+    FakeInventory,
+    FakeShell,
+    StartScript,
+    make_controller,
+    make_queued_slice,
+    make_slice,
+)
 from iris_adapters.fakes.docker_engine import FakeDockerEngine
 from iris_core.cluster_manager import ClusterManager
 from iris_core.cluster_watch import ClusterWatch
@@ -21,6 +29,7 @@ from iris_core.config import (
     GcpConfig,
     LogConfig,
     Mode,
+    QueuedConfig,
     WorkerGroupConfig,
 )
 from iris_core.errors import (
@@ -41,7 +50,7 @@ if TYPE_CHECKING:
 
     from iris_adapters.fakes import FakeProcess
     from iris_core.healing import Loss
-    from iris_core.model import ControllerVm, Resource, Slice
+    from iris_core.model import ControllerVm, QueuedSlice, Resource, Slice
 
 GROUP = WorkerGroupConfig(
     name="tpu", accelerator_type="v5litepod-8", runtime_version="v", count=1, spot=True, recreate=True
@@ -391,6 +400,84 @@ def test_a_cluster_that_somebody_else_deletes_does_not_come_back() -> None:
         rig.pass_time(12 * EVERY)
         assert rig.inventory.names() == []
     assert rig.changes() == []
+
+
+class ForgetfulInventory(FakeInventory):
+    """Its first request is accepted, and the answer lost."""
+
+    def queue_slice(self, group: WorkerGroupConfig) -> QueuedSlice:
+        made = super().queue_slice(group)
+        if self.count("queue_slice") == 1:
+            raise CloudUnavailableError("the line was cut")
+        return made
+
+
+class TestTheQueue:
+    QUEUED = replace(CONFIG, workers=(replace(GROUP, queued=QueuedConfig()),))
+
+    def test_a_request_whose_answer_was_lost_is_not_made_again(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The next try finds it waiting."""
+        rig = Rig(self.QUEUED, ForgetfulInventory())
+        with rig.connected():
+            rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+            rig.until(lambda: f"In place of the slice iris-tpu-1, {NEW} waits already" in rig.warnings(caplog))
+            lists = rig.inventory.count("list_queued")
+            rig.pass_time(600)
+        assert rig.calls("queue_slice", "delete") == [("delete", "iris-tpu-1"), ("queue_slice", "tpu")]
+        assert rig.inventory.count("list_queued") - lists <= 11, "one look in a minute"
+
+    def test_a_request_of_another_iris_is_not_made_again(self) -> None:
+        """It has seen the loss first, deleted the slice, and asked for another."""
+        rig = Rig(self.QUEUED)
+        with rig.connected():
+            rig.inventory.remove_slice("iris-tpu-1")
+            rig.inventory.put_queued(make_queued_slice("iris-tpu-2", group="tpu", owner="me"))
+            rig.pass_time(60)
+        assert rig.calls("queue_slice", "delete") == []
+
+    @pytest.mark.parametrize("failures", [0, 1])
+    def test_a_request_that_comes_to_nothing_is_told_and_deleted(
+        self, failures: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It holds quota; why it failed is told, and what to do. One that cannot be deleted yet is deleted later."""
+        rig = Rig(self.QUEUED)
+        with rig.connected():
+            rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+            rig.until(lambda: NEW in rig.inventory.names())
+            [request] = rig.inventory.list_queued()
+            rig.inventory.put_queued(replace(request, phase=VmPhase.FAILED, state="FAILED", problem="no such stock"))
+            rig.inventory.fail_next("delete", InvalidRequestError("not now"), times=failures)
+            rig.until(lambda: NEW not in rig.inventory.names(), 90 + 600 * failures)
+            rig.pass_time(120)
+        assert rig.warnings(caplog).count(f"The request {NEW} for a slice came to nothing") == 1 + failures
+        assert "It is FAILED: no such stock. It has been deleted, `iris up` asks again" in rig.warnings(caplog)
+        assert rig.inventory.count("queue_slice") == 1
+
+    def test_a_request_that_somebody_deletes_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Once; nothing is asked for in its place."""
+        rig = Rig(self.QUEUED)
+        with rig.connected():
+            rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+            rig.until(lambda: NEW in rig.inventory.names())
+            rig.inventory.delete(rig.inventory.list_queued()[0])
+            rig.pass_time(200)
+        assert rig.warnings(caplog).count(f"The request {NEW} for a slice is no longer there") == 1
+        assert rig.inventory.count("queue_slice") == 1
+
+    def test_a_request_that_is_fulfilled_is_looked_at_no_more(self) -> None:
+        """Its slice is in every look, and is replaced in its turn."""
+        rig = Rig(self.QUEUED)
+        with rig.connected():
+            rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+            rig.until(lambda: NEW in rig.inventory.names())
+            rig.inventory.fulfil(NEW)
+            rig.pass_time(2 * EVERY)
+            lists = rig.inventory.count("list_queued")
+            rig.pass_time(200)
+            assert rig.inventory.count("list_queued") == lists
+            rig.inventory.set_phase(NEW, VmPhase.FAILED)
+            rig.until(lambda: rig.inventory.count("queue_slice") == 2)
+            assert NEW not in rig.inventory.names()
 
 
 def test_a_slice_that_is_being_deleted_for_ever_holds_nothing_up_for_good(caplog: pytest.LogCaptureFixture) -> None:

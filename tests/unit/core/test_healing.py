@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from iris_adapters.fakes import make_controller, make_slice
+from iris_adapters.fakes import make_controller, make_queued_slice, make_slice
 from iris_core.config import WorkerGroupConfig
 from iris_core.errors import (
     InvalidRequestError,
@@ -154,8 +154,9 @@ def test_no_more_is_created_than_is_lacking_after_the_deletions() -> None:
     machine.look(lost)
     due = machine.due(lost, CONTROLLER, 0.0)
     assert names(due) == ["g-1", "g-2"]
-    assert names(machine.still_due(due, [one("g-3")], CONTROLLER, 1.0)) == ["g-1"]
-    assert machine.still_due(due, [], None, 1.0) == []
+    lacking, _ = machine.still_due(due, [one("g-3")], [], CONTROLLER, 1.0)
+    assert names(lacking) == ["g-1"]
+    assert machine.still_due(due, [], [], None, 1.0) == ([], [])
 
 
 def test_each_loss_is_replaced_once() -> None:
@@ -183,7 +184,7 @@ def test_never_more_than_the_budget_of_an_hour() -> None:
         if machine.spent(now):
             told.append(now)
         for replacement in machine.due([lost], CONTROLLER, now):
-            machine.created(replacement, None, now)
+            machine.created(replacement, one(f"new-{minute}"), now)
             created.append(now)
     assert created == [0, 60, 120, HOUR, HOUR + 60, HOUR + 120, 2 * HOUR, 2 * HOUR + 60, 2 * HOUR + 120]
     assert told == [180, HOUR + 180, 2 * HOUR + 180]
@@ -310,7 +311,7 @@ def test_a_lost_slice_that_is_being_deleted_for_ever_is_replaced() -> None:
         assert machine.due(dying, CONTROLLER, now) == []
     [replacement] = machine.due(dying, CONTROLLER, 610.0)
     assert not replacement.deletes
-    assert machine.still_due([replacement], dying, CONTROLLER, 620.0) == [replacement]
+    assert machine.still_due([replacement], dying, [], CONTROLLER, 620.0) == ([replacement], [])
 
 
 def test_nothing_is_created_for_a_cluster_whose_deletion_begins_meanwhile() -> None:
@@ -319,4 +320,56 @@ def test_nothing_is_created_for_a_cluster_whose_deletion_begins_meanwhile() -> N
     machine.look([PREEMPTED, OTHER])
     due = machine.due([PREEMPTED, OTHER], CONTROLLER, 0.0)
     dying = [one("g-2", VmPhase.DELETING)]
-    assert machine.still_due(due, dying, CONTROLLER, 100.0) == []
+    assert machine.still_due(due, dying, [], CONTROLLER, 100.0) == ([], [])
+
+
+def test_a_request_that_waits_stands_for_a_slice() -> None:
+    """Made by another iris, or by this one, which never got the answer: it is not made twice."""
+    machine = healing(group(count=3))
+    lost = [one(f"g-{n}", VmPhase.FAILED) for n in range(3)]
+    machine.look(lost)
+    due = machine.due(lost, CONTROLLER, 0.0)
+    waits, fulfilled = make_queued_slice("g-4", group="g"), make_queued_slice("g-5", group="g", is_granted=True)
+    others = [make_queued_slice("g-6", group="g", phase=VmPhase.FAILED), make_queued_slice("h-7", group="h")]
+    slices = [one("g-5", VmPhase.PENDING)]
+    lacking, waiting = machine.still_due(due, slices, [waits, fulfilled, *others], CONTROLLER, 1.0)
+    assert (names(lacking), waiting) == (["g-0"], [(due[1], waits)])
+    machine.waits_already(*waiting[0])
+    assert machine.asked.requests == [waits]
+
+
+def test_what_was_asked_for_counts_until_it_comes_to_nothing() -> None:
+    """Or is a slice, which counts by itself, and is lost like others."""
+    machine = healing(group(count=1))
+    machine.look([PREEMPTED])
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, 0.0)
+    request = make_queued_slice("g-2", group="g")
+    machine.created(replacement, request, 0.0)
+    other = one("g-3", VmPhase.FAILED)
+    machine.look([other])
+    assert machine.due([other], CONTROLLER, 10.0) == [], "another is on its way"
+    assert machine.asked.look([request]) == ([], [])
+    machine.look([OTHER])
+    assert machine.asked.requests == []
+    lost = one("g-2", VmPhase.FAILED)
+    machine.look([lost])
+    assert names(machine.due([lost], CONTROLLER, 20.0)) == ["g-2"]
+
+
+def test_what_came_to_nothing_is_missed() -> None:
+    """Told until it has been deleted; it counts no longer."""
+    machine = healing(group(count=2))
+    lost = [PREEMPTED, one("g-2", VmPhase.FAILED)]
+    machine.look(lost)
+    first, second = machine.due(lost, CONTROLLER, 0.0)
+    machine.created(first, make_queued_slice("g-3", group="g"), 0.0)
+    machine.created(second, make_queued_slice("g-4", group="g"), 0.0)
+    failed = make_queued_slice("g-3", group="g", phase=VmPhase.FAILED)
+    [gone] = [request for request in machine.asked.requests if request.name == "g-4"]
+    assert machine.asked.look([failed]) == ([failed], [gone])
+    assert machine.asked.look([failed]) == ([failed], [])
+    other = one("g-5", VmPhase.FAILED)
+    machine.look([other])
+    assert names(machine.due([other], CONTROLLER, 10.0)) == ["g-5"]
+    machine.asked.forget(failed)
+    assert machine.asked.requests == []
