@@ -12,20 +12,11 @@ DELETING by somebody else's hand        -                       nothing is creat
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from iris_core.asked_slices import AskedSlices, waiting_among
-from iris_core.errors import (
-    ApiDisabledError,
-    InvalidRequestError,
-    InventoryError,
-    NotAuthenticatedError,
-    PermissionDeniedError,
-    QuotaExceededError,
-    ResourceExistsError,
-)
+from iris_core.healed_group import HealedGroup
 from iris_core.model import QueuedSlice, VmPhase
 from iris_core.worker_discovery import lost_reason
 
@@ -36,16 +27,11 @@ if TYPE_CHECKING:
     from iris_core.errors import IrisError
     from iris_core.model import ControllerVm, Slice
 
-_HOPELESS: Final = (ApiDisabledError, NotAuthenticatedError, PermissionDeniedError)
-_HOPELESS_CREATION: Final = (*_HOPELESS, InvalidRequestError, QuotaExceededError, ResourceExistsError)
 DELETION_SECONDS: Final = 600.0
 """How long a slice that is being deleted is taken for a sign that the cluster is: a TPU is gone within minutes."""
 
 _USABLE: Final = frozenset({VmPhase.PENDING, VmPhase.READY})
 _LOOKS_BEFORE_GONE: Final = 2  # that miss a slice: one answer alone may be incomplete
-_HOUR_SECONDS: Final = 3600.0
-_FIRST_RETRY_SECONDS: Final = 30.0
-_MOST_RETRY_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,23 +73,6 @@ def _is_usable(controller: ControllerVm | None) -> bool:
     return controller is not None and controller.phase in _USABLE
 
 
-class _Group:
-    """What is known of a group that is healed."""
-
-    def __init__(self, config: WorkerGroupConfig) -> None:
-        self.config = config
-        self.created_at: deque[float] = deque()  # within the last hour
-        self.failures = 0
-        self.retry_at = 0.0
-        self.given_up = False
-        self.told_spent = False
-
-    def budget(self, now: float) -> int:
-        while self.created_at and self.created_at[0] <= now - _HOUR_SECONDS:
-            self.created_at.popleft()
-        return self.config.most_recreations_per_hour - len(self.created_at)
-
-
 class Healing:
     """Told what is listed and what became of its wishes, it says what is lost and what to create. For one thread.
 
@@ -125,8 +94,7 @@ class Healing:
     ) -> None:
         self.asked = AskedSlices()
         self._configs: Mapping[str, WorkerGroupConfig] = {group.name: group for group in groups}
-        self._groups = {name: _Group(config) for name, config in self._configs.items() if config.recreate}
-        self._jitter = jitter
+        self._groups = {name: HealedGroup(config, jitter) for name, config in self._configs.items() if config.recreate}
         self._is_ours = is_ours
         self._seen: dict[str, Slice] = {}  # usable slices, as they were last seen
         self._missed: dict[str, int] = {}  # in how many looks in a row
@@ -181,15 +149,11 @@ class Healing:
         for name, group in self._groups.items():
             owed = [loss for loss in self._owed.values() if loss.slice.group == name]
             lacks = self._lacks(group.config, slices, controller, self.asked.waiting(name))
-            if not lacks and _is_usable(
-                controller
-            ):  # it is whole: somebody else has replaced what was owed, if anything was
+            if not lacks and _is_usable(controller):  # it is whole: somebody else has replaced what was owed
                 for loss in owed:
                     del self._owed[loss.slice.name]
                 group.given_up = False
-            elif not group.given_up and now >= group.retry_at:
-                most = max(min(lacks, group.budget(now)), 0)
-                found += [self._replacement(group.config, loss) for loss in owed[:most]]
+            found += [self._replacement(group.config, loss) for loss in owed[: min(lacks, group.most(now))]]
         return found
 
     def held_up_by(self) -> list[str]:
@@ -272,9 +236,7 @@ class Healing:
 
     def created(self, replacement: Replacement, created: Slice | QueuedSlice, now: float) -> None:
         """It was created, or asked for: what was lost is forgotten."""
-        group = self._groups[replacement.group.name]
-        group.created_at.append(now)
-        group.failures, group.retry_at = 0, 0.0
+        self._groups[replacement.group.name].created(now)
         self._owed.pop(replacement.loss.slice.name, None)
         if isinstance(created, QueuedSlice):
             self.asked.add(created)
@@ -288,36 +250,12 @@ class Healing:
             self.asked.add(request)
 
     def failed(self, replacement: Replacement, error: IrisError, now: float) -> float | None:
-        """It could not be created. Returns in how many seconds the group is tried again, None: not before it is whole again.
-
-        A failure that is neither known to pass nor known not to (a slice that was preempted while it was being created, say) is
-        tried again, but counts as a creation.
-        """
-        group = self._groups[replacement.group.name]
-        if isinstance(error, _HOPELESS_CREATION):
-            group.given_up = True
-            return None
-        if not (isinstance(error, InventoryError) and error.retryable):
-            group.created_at.append(now)
-        return self._put_off(group, now)
+        """It could not be created. Returns in how many seconds the group is tried again, None: not before it is whole again."""
+        return self._groups[replacement.group.name].failed(error, now)
 
     def not_cleared(self, replacement: Replacement, error: IrisError, now: float) -> float | None:
-        """What was lost could not be deleted, or it is not known what there is. Returns as `failed` does.
-
-        It costs nothing to try that again, and what Google refuses now (a request that is just being suspended, say) it may do later.
-        """
-        group = self._groups[replacement.group.name]
-        if isinstance(error, _HOPELESS):
-            group.given_up = True
-            return None
-        return self._put_off(group, now)
-
-    def _put_off(self, group: _Group, now: float) -> float:
-        if now >= group.retry_at:  # those that failed together are one failure
-            group.failures += 1
-            seconds = min(_MOST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(group.failures - 1, 10))
-            group.retry_at = now + seconds * (0.5 + self._jitter() / 2)
-        return group.retry_at - now
+        """What was lost could not be deleted, or it is not known what there is. Returns as `failed` does."""
+        return self._groups[replacement.group.name].not_cleared(error, now)
 
     def _is_news(self, loss: Loss) -> bool:
         one = loss.slice
@@ -325,9 +263,8 @@ class Healing:
         config = self._configs.get(one.group)
         on_purpose = one.phase is VmPhase.STOPPED and loss.is_there and not (config is not None and config.spot)
         is_owed = not is_told and one.group in self._groups and not on_purpose and self._is_ours(one)
-        self._seen.pop(
-            one.name, None
-        )  # only now: where it cannot be known whose it is, the next look finds it lost again
+        # Only now: where it cannot be known whose it is, the next look finds it lost again.
+        self._seen.pop(one.name, None)
         self._missed.pop(one.name, None)
         if is_owed:
             self._owed[one.name] = loss
