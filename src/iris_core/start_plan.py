@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from iris_core.asked_slices import waiting_among
 from iris_core.errors import ResourceExistsError
 from iris_core.fit import controller_misfits, slice_misfits
 from iris_core.model import QueuedSlice, VmPhase
@@ -57,7 +58,7 @@ def plan_start(
         ResourceExistsError: something under the cluster's name is somebody else's, or is not what the configuration says.
     """
     names = {slice_.name for slice_ in slices}
-    waiting = [request for request in requests if request.phase is VmPhase.PENDING and request.name not in names]
+    waiting = waiting_among(requests, names)
     there: list[Slice | QueuedSlice] = [*(slice_ for slice_ in slices if slice_.phase in _COUNTS), *waiting]
     of_groups = {group.name: [one for one in there if one.group == group.name] for group in config.workers}
     _refuse_misfits(config, owner, controller, of_groups)
@@ -66,6 +67,22 @@ def plan_start(
         for group in config.workers
         for found in [of_groups[group.name]]
         for index in range(group.count)
+    ]
+
+
+def failed_requests(owner: str, slices: Sequence[Slice], requests: Sequence[QueuedSlice]) -> list[QueuedSlice]:
+    """The requests that a start deletes, for they count against the quota: they have come to nothing, and are nobody else's.
+
+    Args:
+        owner: who starts.
+        slices: all of the cluster, looked up after `requests`. A request whose slice is still there goes with it, and not without.
+        requests: all of the cluster.
+    """
+    names = {slice_.name for slice_ in slices}
+    return [
+        request
+        for request in requests
+        if request.phase is VmPhase.FAILED and request.owner in {"", owner} and request.name not in names
     ]
 
 
