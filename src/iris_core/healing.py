@@ -4,7 +4,7 @@ listed as …                             is                      and is, in a g
 FAILED (preempted, terminated)          lost at once            deleted, and created again
 STOPPED, in a group of spot slices      lost at once            the same: a preempted TPU may show so
 STOPPED, in another group               told, and left alone    -: somebody may have stopped it on purpose
-no longer listed, twice in a row        lost                    created again
+no longer listed, twice in a row        lost                    created again: where another iris has deleted it, by that one first
 a request that waits in the queue       on its way              nothing is created in its place
 DELETING by somebody else's hand        -                       nothing is created meanwhile: the cluster may be being deleted;
                                                                 but some are DELETING for ever, so for ten minutes at most
@@ -21,7 +21,7 @@ from iris_core.model import QueuedSlice, VmPhase
 from iris_core.worker_discovery import lost_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from iris_core.config import WorkerGroupConfig
     from iris_core.errors import IrisError
@@ -117,17 +117,26 @@ class Healing:
                 self._owed.pop(one.name, None)
             elif one.phase in {VmPhase.FAILED, VmPhase.STOPPED}:
                 losses.append(Loss(slice=one, reason=lost_reason(one), is_there=True))
-            else:
+            elif one.name not in self._owed:
                 self._seen[one.name] = one
-        for name, one in list(self._seen.items()):
-            if name not in there:
-                self._missed[name] = self._missed.get(name, 0) + 1
-                if self._missed[name] >= _LOOKS_BEFORE_GONE:
-                    losses.append(Loss(slice=one, reason="gone", is_there=False))
-        for name, owed in self._owed.items():
-            if owed.is_there and name not in there:  # somebody else has deleted it
-                self._owed[name] = Loss(slice=owed.slice, reason=owed.reason, is_there=False)
+        losses += [
+            Loss(slice=one, reason="gone", is_there=False)
+            for name, one in self._seen.items()
+            if self._is_gone(name, there)
+        ]
+        for (
+            name,
+            owed,
+        ) in self._owed.items():  # one that somebody else has deleted: another iris, perhaps, which replaces it
+            if owed.is_there and self._is_gone(name, there):
+                self._now_gone(owed)
         return [loss for loss in losses if self._is_news(loss)]
+
+    def _is_gone(self, name: str, there: Container[str]) -> bool:
+        if name in there:
+            return False
+        self._missed[name] = self._missed.get(name, 0) + 1
+        return self._missed[name] >= _LOOKS_BEFORE_GONE
 
     def is_to_be_replaced(self, loss: Loss) -> bool:
         """Whether a lost slice is to be created again, now or later."""
@@ -153,7 +162,8 @@ class Healing:
                 for loss in owed:
                     del self._owed[loss.slice.name]
                 group.given_up = False
-            found += [self._replacement(group.config, loss) for loss in owed[: min(lacks, group.most(now))]]
+            certain = [loss for loss in owed if loss.slice.name not in self._missed]
+            found += [self._replacement(group.config, loss) for loss in certain[: min(lacks, group.most(now))]]
         return found
 
     def held_up_by(self) -> list[str]:
@@ -218,6 +228,14 @@ class Healing:
             lacking += of_group[:lacks]
             waiting += zip(of_group[lacks:], (one for one in requested if one.name not in known), strict=False)
         return lacking, waiting
+
+    def cleared(self, replacement: Replacement) -> None:
+        """What was lost is out of the way: this iris has deleted it, or there was nothing to delete."""
+        self._now_gone(replacement.loss)
+
+    def _now_gone(self, loss: Loss) -> None:
+        self._owed[loss.slice.name] = Loss(slice=loss.slice, reason=loss.reason, is_there=False)
+        self._missed.pop(loss.slice.name, None)
 
     def judge_anew(self, loss: Loss) -> None:
         """What is listed under its name is something else by now: the next look says what."""

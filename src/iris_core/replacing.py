@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from iris_core.errors import InventoryError, IrisError
-from iris_core.model import QueuedSlice
+from iris_core.model import QueuedSlice, VmPhase
 from iris_core.parallel import do_each
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ class Replacing:
         clear = []
         for replacement, way in self._each(self._clear, due, self._healing.not_cleared):
             if way is _Way.CLEAR:
+                self._healing.cleared(replacement)
                 clear.append(replacement)
             elif way is _Way.CHANGED:
                 self._healing.judge_anew(replacement.loss)
@@ -186,6 +187,8 @@ class Replacing:
         now = next((one for one in self._inventory.list_slices() if one.name == loss.slice.name), None)
         if self._is_unwanted():
             return _Way.BARRED
+        if (loss.is_there and now is None) or (now is not None and now.phase is VmPhase.DELETING):
+            return _Way.BARRED  # somebody else is at it: if it is another iris, it creates the next one, too
         if now is not None and not loss.is_still(now):
             why = f"it is there again ({now.state})" if now.owner == loss.slice.owner else f"it belongs to {now.owner}"
             _logger.warning("The slice %s is not re-created, but left alone: %s", now.name, why)

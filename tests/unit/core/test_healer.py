@@ -227,6 +227,20 @@ def test_what_somebody_else_takes_meanwhile_is_left_to_them(tmp_path: Path, capl
     assert rig.changes() == []
 
 
+def test_who_deletes_a_lost_slice_replaces_it(tmp_path: Path) -> None:
+    """Another iris that was a moment quicker: what it deletes is not deleted again, and what it creates is waited for."""
+    rig = meanwhile(lambda cloud: cloud.set_phase("iris-tpu-1", VmPhase.DELETING))
+    with rig.connected(tmp_path):
+        rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
+        rig.until((tmp_path / "hosts" / "iris-tpu-1-w0" / "dmesg.txt").exists)
+        rig.pass_time(4 * EVERY)
+        rig.inventory.remove_slice("iris-tpu-1")
+        rig.pass_time(EVERY)
+        rig.inventory.put_slice(make_slice("iris-tpu-2", group="tpu"))
+        rig.pass_time(4 * EVERY)
+    assert rig.changes() == []
+
+
 def test_what_is_not_to_be_re_created_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The user hears of it, and of how to have it otherwise; nothing is touched."""
     rig = Rig(replace(CONFIG, workers=(replace(GROUP, recreate=False),)))

@@ -120,12 +120,29 @@ def test_nothing_is_created_for_a_cluster_without_a_controller(controller: objec
 
 
 def test_what_is_gone_need_not_be_deleted() -> None:
-    """A preempted slice that somebody else deletes before iris does is still replaced."""
+    """A preempted slice that somebody else deletes before iris does is still replaced; first by them, though, if it is another iris."""
     machine = healing(group())
     machine.look([PREEMPTED])
     machine.look([])
-    [replacement] = machine.due([], CONTROLLER, 0.0)
-    assert (replacement.loss.reason, replacement.loss.is_there) == ("preempted", False)
+    assert machine.due([], CONTROLLER, 0.0) == []
+    machine.look([PREEMPTED])
+    machine.look([])
+    assert machine.due([], CONTROLLER, 10.0) == []
+    machine.look([])
+    [replacement] = machine.due([], CONTROLLER, 20.0)
+    assert (replacement.loss.reason, replacement.loss.is_there, replacement.deletes) == ("preempted", False, False)
+
+
+def test_what_iris_has_deleted_itself_is_replaced_at_once() -> None:
+    """Whether or not it is still listed; and it is not deleted again, when creating another has failed."""
+    machine = healing(group())
+    machine.look([PREEMPTED])
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, 0.0)
+    machine.cleared(replacement)
+    assert machine.failed(replacement, OutOfCapacityError("none"), 0.0) == 30
+    machine.look([])
+    [replacement] = machine.due([], CONTROLLER, 30.0)
+    assert not replacement.deletes
 
 
 @pytest.mark.parametrize(
