@@ -144,6 +144,8 @@ class Replacing:
             lambda one: _as_ours(lambda: self._inventory.delete(one)), failed, call_off=self._inventory.call_off
         )
         for request, outcome in zip(failed, outcomes, strict=True):
+            if isinstance(outcome, IrisError) and self._is_unwanted():
+                continue  # it was called off
             why = f"It is {request.state}" + (f": {request.problem}" if request.problem else "")
             if isinstance(outcome, IrisError):
                 then = f"It counts against the quota, and could not be deleted, which is tried again later: {outcome}"
