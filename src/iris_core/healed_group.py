@@ -63,7 +63,8 @@ class HealedGroup:
     def created(self, now: float) -> None:
         """One was created, or asked for."""
         self._created_at.append(now)
-        self._failures, self._retry_at = 0, 0.0
+        if now >= self._retry_at:  # or another of the same moment has failed
+            self._failures = 0
 
     def failed(self, error: IrisError, now: float) -> float | None:
         """One could not be created. Returns in how many seconds the group is tried again, None: not before it is whole again.

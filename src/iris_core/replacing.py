@@ -192,7 +192,8 @@ class Replacing:
         if (loss.is_there and now is None) or (now is not None and now.phase is VmPhase.DELETING):
             return _Way.BARRED  # somebody else is at it: if it is another iris, it creates the next one, too
         if now is not None and not loss.is_still(now):
-            why = f"it is there again ({now.state})" if now.owner == loss.slice.owner else f"it belongs to {now.owner}"
+            is_same = now.owner == loss.slice.owner
+            why = f"it is there again ({now.state})" if is_same else f"it belongs to {now.owner or 'nobody'} now"
             _logger.warning("The slice %s is not re-created, but left alone: %s", now.name, why)
             return _Way.CHANGED
         _logger.info("Deleting the slice %s, which is %s", loss.slice.name, loss.reason)

@@ -222,7 +222,7 @@ def test_what_somebody_else_takes_meanwhile_is_left_to_them(tmp_path: Path, capl
     rig = meanwhile(lambda cloud: cloud.put_slice(theirs))
     with rig.connected(tmp_path):
         rig.inventory.set_phase("iris-tpu-1", VmPhase.FAILED)
-        rig.until(lambda: "iris-tpu-1 is not re-created, but left alone: it belongs to joe" in rig.warnings(caplog))
+        rig.until(lambda: "iris-tpu-1 is not re-created, but left alone: it belongs to joe now" in rig.warnings(caplog))
         rig.pass_time(6 * EVERY)
     assert rig.changes() == []
 

@@ -231,6 +231,20 @@ def test_those_that_fail_together_are_one_failure() -> None:
     assert [machine.failed(replacement, OutOfCapacityError("none"), 0.0) for replacement in due] == [30, 30]
 
 
+def test_a_success_does_not_bring_the_next_try_forward() -> None:
+    """Of two that were due together one was re-created; when the other is tried again has been told."""
+    machine = healing(group(count=2))
+    lost = [one("g-1", VmPhase.FAILED), one("g-2", VmPhase.FAILED)]
+    machine.look(lost)
+    first, second = machine.due(lost, CONTROLLER, 0.0)
+    assert machine.not_cleared(first, InvalidRequestError("not now"), 0.0) == 30
+    machine.created(second, one("g-3"), 5.0)
+    left = [lost[0], one("g-3")]
+    machine.look(left)
+    assert machine.due(left, CONTROLLER, 29.0) == []
+    assert names(machine.due(left, CONTROLLER, 30.0)) == ["g-1"]
+
+
 def test_one_that_is_gone_again_before_it_was_listed_is_missed() -> None:
     """A spot slice may live for seconds."""
     machine = healing(group())
