@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iris_core.healer import Healer, Orders
+from iris_core.healer import Healer
 from iris_core.last_words import take_last_words
+from iris_core.replacing import Orders
 
 if TYPE_CHECKING:
     import threading

@@ -13,7 +13,7 @@ from iris_core.model import QueuedSlice, VmPhase, controller_name
 from iris_core.parallel import do_each
 from iris_core.progress import Progress, Stage
 from iris_core.queued_slices import QueuedSlices, check_wanted
-from iris_core.start_plan import plan_start, surplus_of
+from iris_core.start_plan import failed_requests, plan_start, surplus_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,6 +66,7 @@ class ClusterStart:
         self._at_once = config.gcp.most_gcloud_commands if config.gcp else 1
         self._owner = ""
         self._controller: ControllerVm | None = None
+        self._failed: list[QueuedSlice] = []  # requests, which are deleted first
 
     def make(self, found: Callable[[ControllerVm], object]) -> ControllerVm:
         """Adopt what is there and fits, make the rest, and return the controller as it is then: it may not be ready yet.
@@ -86,6 +87,7 @@ class ClusterStart:
             found(controller)
             return controller
         wanted = self._plan()
+        self._delete_failed()
         self.is_ours = not _runs(self._controller)
         made: list[ControllerVm] = []
 
@@ -126,6 +128,7 @@ class ClusterStart:
         wanted = plan_start(
             self._config, owner=self._owner, controller=self._controller, slices=slices, requests=requests
         )
+        self._failed = failed_requests(self._owner, slices, requests)
         if surplus := surplus_of(wanted, owner=self._owner, slices=slices, requests=requests):
             _logger.warning(
                 "This of the cluster is more than the configuration wants, goes on, and costs money: %s. `iris down` deletes it with the "
@@ -160,6 +163,23 @@ class ClusterStart:
         _raise_first([[outcome] if isinstance(outcome, IrisError) else [] for outcome in outcomes])
         (self._owner,), (self._controller,) = owner, controllers
         return slices, requests
+
+    def _delete_failed(self) -> None:
+        """Delete the requests that have come to nothing. One that cannot be deleted is told, and stops nothing."""
+
+        def delete(request: QueuedSlice) -> None:
+            check_wanted(self._give_up)
+            why = request.state + (f": {request.problem}" if request.problem else "")
+            self._listener(Progress(request.name, Stage.WAITING, f"has come to nothing ({why}), and is being deleted"))
+            try:
+                self._inventory.delete(request)
+            except IrisError as error:
+                text = f"has come to nothing, counts against the quota, and could not be deleted: {error}"
+                self._listener(Progress(request.name, Stage.FAILED, text))
+            else:
+                self._listener(Progress(request.name, Stage.DONE, "has come to nothing, and was deleted"))
+
+        do_each(delete, self._failed, call_off=self._call_off, at_once=self._at_once)
 
     def _make_controller(self, found: Callable[[ControllerVm], object]) -> ControllerVm:
         check_wanted(self._give_up)

@@ -1,47 +1,34 @@
-"""Replacing slices that were lost: the loop that carries out what `Healing` decides."""
+"""Replacing slices that were lost: the loop that has carried out what `Healing` decides, and tells what it finds."""
 
 from __future__ import annotations
 
 import logging
 import random
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from iris_core.errors import CleanupIncompleteError, InventoryError, IrisError
-from iris_core.healing import Healing
-from iris_core.model import QueuedSlice
-from iris_core.parallel import do_each
+from iris_core.errors import CleanupIncompleteError, InventoryError
+from iris_core.healing import DELETION_SECONDS, Healing
+from iris_core.replacing import Replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from iris_core.cluster_watch import ClusterWatch, Look
     from iris_core.config import WorkerGroupConfig
-    from iris_core.healing import Loss, Replacement
-    from iris_core.model import Slice
+    from iris_core.healing import Loss
+    from iris_core.model import QueuedSlice, Slice
     from iris_core.ports.clock import Clock
     from iris_core.ports.vm_inventory import VmInventory
+    from iris_core.replacing import Orders
 
 _logger = logging.getLogger("iris.cluster")
 
 _AT_ONCE_SECONDS: Final = 0.5  # in which the loop ends if nothing is under way
 _END_SECONDS: Final = 3.0  # for what is under way when the healing is ended; looks at what is left come so far apart
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """How slices are replaced: what the loop needs beside the inventory.
-
-    Attributes:
-        create: creates a slice of a group and returns it, or the request for it.
-        before_delete: keeps what can be had of a slice that is about to be deleted; takes a bounded time.
-        is_unwanted: whether the cluster is being stopped.
-    """
-
-    create: Callable[[WorkerGroupConfig], Slice | QueuedSlice]
-    before_delete: Callable[[Loss], None]
-    is_unwanted: Callable[[], bool]
+_REQUESTS_SECONDS: Final = 60.0  # between looks at the requests that wait: the queue moves in minutes
+_MOST_REQUESTS_SECONDS: Final = 600.0  # where one could not be deleted
+_AFTER_A_BUG_SECONDS: Final = 600.0
 
 
 class Healer:
@@ -68,6 +55,7 @@ class Healer:
     ) -> None:
         self.ended = threading.Event()  # nothing is created or deleted any more
         self._healing = Healing(groups, jitter, is_ours=self._is_ours)
+        self._replacing = Replacing(self._healing, inventory, clock, orders, is_unwanted=self._unwanted)
         self._watch = watch
         self._inventory = inventory
         self._clock = clock
@@ -78,6 +66,7 @@ class Healer:
         self._stop = threading.Event()
         self._taken_at = -1.0  # when the last answer that was taken in was asked for
         self._acted_until = -1.0  # what was asked for before is no longer true
+        self._requests_at = -1.0  # when to look next at what was asked for
         self._leave: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -113,7 +102,7 @@ class Healer:
         while not self.ended.is_set():
             try:
                 cleanup()
-            except CleanupIncompleteError as error:
+            except (CleanupIncompleteError, InventoryError) as error:
                 _logger.info("Looking again, for a slice was just being re-created: %s", error)
             self._clock.wait(self.ended, _END_SECONDS)
         cleanup()
@@ -130,16 +119,22 @@ class Healer:
                 with self._lock:
                     look, self._look = self._look, None
                 if look is not None:
-                    self._take(look)
+                    self._attempt(look)
                 if not self._unwanted():
                     self._clock.wait(self._wake, None)
-        except Exception:  # a bug must not cost money again and again
-            _logger.exception("Slices that are lost are not re-created any more, because of this error in iris")
         finally:
             self.ended.set()
 
     def _unwanted(self) -> bool:
         return self._stop.is_set() or self._orders.is_unwanted()
+
+    def _attempt(self, look: Look) -> None:
+        try:
+            self._take(look)
+        except Exception:
+            # It does not cost money again and again: what has been created is listed then, and not lacking any more.
+            _logger.exception("No slice is re-created for %.0f s, because of this error in iris", _AFTER_A_BUG_SECONDS)
+            self._acted_until = self._clock.monotonic() + _AFTER_A_BUG_SECONDS
 
     def _take(self, look: Look) -> None:
         """Act on one answer of the inventory."""
@@ -150,7 +145,18 @@ class Healer:
             self._taken_at = look.began_at
             for loss in self._healing.look(look.slices):
                 self._tell(loss)
+        if self._healing.asked.requests and now >= self._requests_at:
+            has_failed = self._replacing.look_at_requests()
+            now = self._clock.monotonic()
+            self._requests_at = now + (_MOST_REQUESTS_SECONDS if has_failed else _REQUESTS_SECONDS)
         due = self._healing.due(look.slices, look.controller, now)
+        if names := self._healing.held_up_by():
+            _logger.warning(
+                "Somebody may be deleting the cluster, so no slice is re-created while others are being deleted, "
+                "for up to %.0f minutes: %s",
+                DELETION_SECONDS / 60,
+                ", ".join(names),
+            )
         for name in self._healing.spent(now):
             _logger.warning(
                 "No slice of the group %s is re-created for the time being: there were as many in the last hour as "
@@ -159,67 +165,23 @@ class Healer:
                 name,
             )
         if due:
-            outcomes = do_each(self._replace, due, call_off=self._inventory.call_off)
+            self._replacing.replace(due)
             self._acted_until = self._clock.monotonic()
-            for replacement, outcome in zip(due, outcomes, strict=True):
-                self._conclude(replacement, outcome)
+            self._requests_at = max(self._requests_at, self._acted_until + _REQUESTS_SECONDS)
 
-    def _replace(self, replacement: Replacement) -> Slice | QueuedSlice | None:
-        """Delete what is lost, create another, and return it; None if that is not wanted any more."""
-        loss, group = replacement.loss, replacement.group
-        if self._unwanted():
-            return None
-        if loss.is_there:
-            self._orders.before_delete(loss)
-            if self._unwanted():
-                return None
-        if loss.is_there or loss.slice.queued_as:  # a request outlives its slice, and counts against the quota
-            _logger.info("Deleting the slice %s, which is %s", loss.slice.name, loss.reason)
-            self._inventory.delete(loss.slice)
-        # That took its time. Another iris may have replaced the slice, or be deleting the cluster.
-        lacks = self._healing.lacks(group, self._inventory.list_slices(), self._inventory.find_controller())
-        if self._unwanted() or not lacks:
-            return None
-        _logger.info("Creating a slice of the group %s in place of %s", group.name, loss.slice.name)
-        return self._orders.create(group)
-
-    def _conclude(self, replacement: Replacement, outcome: Slice | QueuedSlice | IrisError | None) -> None:
-        name, group, now = replacement.loss.slice.name, replacement.group.name, self._clock.monotonic()
-        if isinstance(outcome, InventoryError):
-            if self._unwanted():
-                return
-            seconds = self._healing.failed(replacement, outcome, now)
-            if seconds is None:
-                _logger.error(
-                    "The slice %s is not re-created, nor are others of the group %s: trying again cannot help. When it is put "
-                    "right, `iris up` creates what is missing. %s",
-                    name,
-                    group,
-                    outcome,
-                )
-            else:
-                _logger.warning("The slice %s is not re-created yet, next try in %.0f s: %s", name, seconds, outcome)
-        elif isinstance(outcome, IrisError):
-            _logger.warning("The slice %s is not re-created: %s", name, outcome)
-        elif isinstance(outcome, QueuedSlice):
-            self._healing.created(replacement, None, now)
-            _logger.warning("In place of the slice %s, %s was asked for", name, outcome.name)
-        elif outcome is not None:
-            self._healing.created(replacement, outcome, now)
-            _logger.warning("The slice %s was re-created as %s", name, outcome.name)
-
-    def _is_ours(self, one: Slice) -> bool:
+    def _is_ours(self, one: Slice | QueuedSlice) -> bool:
         try:
             return one.owner in {"", self._inventory.owner()}
         except InventoryError as error:
-            _logger.warning("It is not known who you are, so the slice %s is left alone: %s", one.name, error)
+            _logger.warning("It is not known who you are, so %s is left alone: %s", one.name, error)
             return False
 
     def _tell(self, loss: Loss) -> None:
         what = "is no longer there" if loss.reason == "gone" else f"is {loss.reason} ({loss.slice.state})"
-        then = (
-            "it is re-created"
-            if self._healing.is_to_be_replaced(loss)
-            else "it is not re-created, see workers.recreate"
-        )
+        if not self._healing.is_to_be_replaced(loss):
+            then = "it is not re-created, see workers.recreate"
+        elif self._healing.is_given_up(loss.slice.group):
+            then = "it is not re-created, as was told; `iris up` creates what is missing"
+        else:
+            then = "it is re-created"
         _logger.warning("The slice %s %s: %s", loss.slice.name, what, then)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from iris_core.asked_slices import waiting_among
 from iris_core.errors import ClusterMisfitError
 from iris_core.fit import controller_misfits, slice_misfits
 from iris_core.model import QueuedSlice, VmPhase
@@ -85,8 +86,23 @@ def surplus_of(
 def _there(slices: Sequence[Slice], requests: Sequence[QueuedSlice]) -> list[Slice | QueuedSlice]:
     """What counts: slices that run or will, and requests that wait."""
     names = {slice_.name for slice_ in slices}
-    waiting = [request for request in requests if request.phase is VmPhase.PENDING and request.name not in names]
-    return [*(slice_ for slice_ in slices if slice_.phase in _COUNTS), *waiting]
+    return [*(slice_ for slice_ in slices if slice_.phase in _COUNTS), *waiting_among(requests, names)]
+
+
+def failed_requests(owner: str, slices: Sequence[Slice], requests: Sequence[QueuedSlice]) -> list[QueuedSlice]:
+    """The requests that a start deletes, for they count against the quota: they have come to nothing, and are nobody else's.
+
+    Args:
+        owner: who starts.
+        slices: all of the cluster, looked up after `requests`. A request whose slice is still there goes with it, and not without.
+        requests: all of the cluster.
+    """
+    names = {slice_.name for slice_ in slices}
+    return [
+        request
+        for request in requests
+        if request.phase is VmPhase.FAILED and request.owner in {"", owner} and request.name not in names
+    ]
 
 
 def _refuse_misfits(

@@ -31,7 +31,7 @@ def dial(address: str, port: int, attempt: Attempt, dead_peer_seconds: float) ->
     for family, kind, protocol, _, target in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM):
         sock = socket.socket(family, kind, protocol)
         try:
-            attempt.guard(partial(_shut, sock))
+            attempt.guard(partial(shut, sock))
             sock.settimeout(attempt.seconds + _LATER_SECONDS)
             sock.connect(target)
             _notice_silence(sock, dead_peer_seconds)
@@ -54,7 +54,7 @@ def _notice_silence(sock: socket.socket, seconds: float) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, option, round(seconds * 1000))
 
 
-def _shut(sock: socket.socket) -> None:
+def shut(sock: socket.socket) -> None:
     """Wake whoever connects, reads or writes on it; they close it."""
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)

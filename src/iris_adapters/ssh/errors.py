@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from paramiko import ssh_exception
 from paramiko.pkey import UnknownKeyType
 
+from iris_adapters.ssh.quoting import printable
 from iris_core.config import Route
 from iris_core.errors import (
     ApiDisabledError,
@@ -70,7 +71,6 @@ _NO_PROMPTS = (
     "iris answers no prompts: let its sshd ask for a public key alone (AuthenticationMethods), or with OS Login's 2-step verification "
     "(enable-oslogin-2fa) log in as a service account, which is not asked for the second step"
 )
-_MOST_QUOTED: Final = 300  # characters
 
 
 def _transport(what: str, advice: str = "") -> Row:
@@ -139,11 +139,6 @@ def ours(error: BaseException, host: Host, stage: Stage) -> RemoteShellError:
     said = f" ({detail})" if detail else ""
     advice = f": {row.advice}" if row.advice else ""
     return kind(f"{described(host)} {row.what}{said}{advice}", host=host.name)
-
-
-def printable(said: str) -> str:
-    """What a terminal may be shown of words that anybody may have said: they may hold what clears it, or be without end."""
-    return "".join(filter(str.isprintable, said[:_MOST_QUOTED])).strip()
 
 
 def let_go(error: BaseException) -> None:

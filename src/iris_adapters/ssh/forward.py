@@ -21,7 +21,8 @@ from iris_core.errors import ConnectionLostError, HostUnreachableError, LocalPor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from iris_adapters.ssh.connection import ConnectionPool, Lease, Link
+    from iris_adapters.ssh.connection import ConnectionPool
+    from iris_adapters.ssh.link import Lease, Link
     from iris_core.model import Host
     from iris_core.ports.clock import Clock
 

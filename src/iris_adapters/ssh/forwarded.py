@@ -18,8 +18,8 @@ from iris_core.errors import HostUnreachableError, RemoteShellError
 if TYPE_CHECKING:
     from paramiko.channel import Channel
 
-    from iris_adapters.ssh.connection import Lease, Link
     from iris_adapters.ssh.forward import SshForward
+    from iris_adapters.ssh.link import Lease, Link
     from iris_core.model import Host
 
 _PIECE_BYTES: Final = 1 << 16

@@ -8,7 +8,7 @@ from paramiko.common import MSG_DEBUG, MSG_DISCONNECT, MSG_IGNORE, MSG_UNIMPLEME
 from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 
-from iris_adapters.ssh.errors import printable
+from iris_adapters.ssh.quoting import printable
 
 if TYPE_CHECKING:
     from iris_adapters.ssh.packets import IrisPacketizer

@@ -341,8 +341,7 @@ class IrisPacketizer(Packetizer):
     def _want_new_keys(self) -> None:
         if not self.need_rekey():
             self._trigger_rekey()  # type: ignore[attr-defined] # not in the stubs
-            self._received = (
-                self.REKEY_BYTES
-            )  # what comes from here on, the peer sends although it should exchange keys
+            # What comes from here on, the peer sends although it should exchange keys.
+            self._received = self.REKEY_BYTES
         elif self._received >= self.REKEY_BYTES + self.REKEY_BYTES_OVERFLOW_MAX:
             raise SSHException("The host ignores that the keys must be exchanged")

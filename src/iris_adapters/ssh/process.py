@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
     from paramiko.channel import Channel
 
-    from iris_adapters.ssh.connection import ConnectionPool, Lease, Link
+    from iris_adapters.ssh.connection import ConnectionPool
+    from iris_adapters.ssh.link import Lease, Link
     from iris_adapters.ssh.workers import Workers
     from iris_core.model import Host
     from iris_core.ports.remote_shell import ProcessListener
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("iris.ssh")
 _PIECE_BYTES: Final = 1 << 18  # more than a packet holds
 _ENDED_BY_SIGNAL: Final = 128
 _RAISED: Final = "What listens to %s on %s raised"

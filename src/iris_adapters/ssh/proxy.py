@@ -8,7 +8,10 @@ import socket
 import subprocess
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
+
+from iris_adapters.ssh.dial import shut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,13 +60,17 @@ class Proxy:
 
     Attributes:
         sock: what it writes comes out of here, and what goes in here it reads.
+
+    Raises:
+        OSError: there is no such program, or it could not be started (`FileNotFoundError` …), or the attempt has ended
+            (`ConnectionAbortedError`).
     """
 
     def __init__(self, argv: Sequence[str], attempt: Attempt, environment: Mapping[str, str] | None = None) -> None:
         self._said = bytearray()
         self.sock, theirs = socket.socketpair()
         try:
-            attempt.guard(lambda: _shut(self.sock))
+            attempt.guard(partial(shut, self.sock))
             with theirs:
                 self._start(argv, theirs, {**os.environ, **(environment or {})})
             attempt.guard(self._end)
@@ -125,9 +132,3 @@ class Proxy:
 def shell_argv(command: str) -> Sequence[str]:
     """The program that a ProxyCommand of `~/.ssh/config` is, as OpenSSH runs it."""
     return ["/bin/sh", "-c", f"exec {command}"]
-
-
-def _shut(sock: socket.socket) -> None:
-    """Wake whoever reads or writes on it; they close it."""
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)

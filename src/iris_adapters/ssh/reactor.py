@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("iris.ssh")
 
 READ_BYTES: Final = 1 << 18
 """Read of one connection before it is the next one's turn, so that none starves the others."""
@@ -25,12 +25,10 @@ _LITTLE_BYTES: Final = 1 << 16
 _GATHER_SECONDS_EACH: Final = 1e-4
 _MOST_GATHER_SECONDS: Final = 0.1
 _LEAST_GATHER_SECONDS: Final = 0.001
-_ANSWER_SECONDS: Final = (
-    0.05  # after something was asked of a host, within which its answer is not left to wait for others
-)
-_BUFFER_BYTES: Final = READ_BYTES + (
-    1 << 19
-)  # what had come of a packet before it was whole goes before what is read now
+# After something was asked of a host, within which its answer is not left to wait for others.
+_ANSWER_SECONDS: Final = 0.05
+# What had come of a packet before it was whole goes before what is read now.
+_BUFFER_BYTES: Final = READ_BYTES + (1 << 19)
 
 
 class Connection(Protocol):

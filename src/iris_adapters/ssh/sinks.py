@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 WINDOW_BYTES: Final = 1 << 21
 """How many bytes of a channel the far side may have sent that were not read here yet."""
 
-_SMALL_CHANGE_BYTES: Final = (
-    WINDOW_BYTES // 32
-)  # so little is not told to the channel, which opens its window by tenths
+# So little is not told to the channel, which opens its window by tenths.
+_SMALL_CHANGE_BYTES: Final = WINDOW_BYTES // 32
 
 
 class ChannelSink(Protocol):

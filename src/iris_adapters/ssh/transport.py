@@ -13,7 +13,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from paramiko.auth_handler import AuthHandler
-from paramiko.common import CONNECTION_FAILED_CODE, MSG_KEXINIT, cMSG_CHANNEL_OPEN, cMSG_GLOBAL_REQUEST
+from paramiko.common import (
+    CONNECTION_FAILED_CODE,
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EOF,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_WINDOW_ADJUST,
+    MSG_KEXINIT,
+    cMSG_CHANNEL_OPEN,
+    cMSG_GLOBAL_REQUEST,
+)
 from paramiko.message import Message
 from paramiko.packet import NeedRekeyException
 from paramiko.ssh_exception import ChannelException, PartialAuthentication, SSHException
@@ -37,6 +48,9 @@ _RESERVED: Final = bytes(8)  # an empty string, and 0
 _POLL_SECONDS: Final = 0.1
 _LONG_POLL_SECONDS: Final = 10.0
 _MOST_HELD_BACK: Final = 4096  # messages
+_IN_A_CHANNEL: Final = frozenset(
+    {MSG_CHANNEL_WINDOW_ADJUST, MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, MSG_CHANNEL_EOF, MSG_CHANNEL_REQUEST}
+)
 _MOST_EXTENSIONS: Final = 1024  # as OpenSSH
 
 
@@ -113,6 +127,7 @@ class IrisTransport(QuickKeyExchange):
         self._adopted: AdoptedTransport | None = None
         self._handing_over = threading.RLock()
         self._held_back: list[Message] = []
+        self._closed_there: set[bytes] = set()  # the far side's numbers of channels that we have closed
         lock: Any = threading.RLock()
         self.clear_to_send_lock = lock
         self._opening: dict[int, _Opening] = {}  # the channels that were asked for, which Paramiko holds weakly
@@ -144,7 +159,8 @@ class IrisTransport(QuickKeyExchange):
     ) -> None:
         """Ask for a channel for a command, or to a Unix socket of the host, without waiting for it as Paramiko's `open_session` does.
 
-        One of the two is called on the thread that reads the connection, unless that ends before. To sockets:
+        One of the two is called on the thread that reads the connection, unless that ends before. Raises what prevented the asking, and
+        calls neither then. To sockets:
         https://github.com/openssh/openssh-portable/blob/master/PROTOCOL (2.4, Unix domain socket forwarding)
         """
         internals: Any = self
@@ -321,15 +337,31 @@ class IrisTransport(QuickKeyExchange):
                 adopted.wants_to_send()
         elif self.clear_to_send.is_set():  # and stays so: only this thread begins an exchange
             with self.clear_to_send_lock:
-                self._send_message(data)  # type: ignore[attr-defined] # not in the stubs
+                self._send_message(data)
         elif len(self._held_back) < _MOST_HELD_BACK:
             self._held_back.append(data)
         else:
             raise SSHException("The host asks on and on, but does not do its part of a key exchange")
 
+    def _send_message(self, data: Message) -> None:
+        """As Paramiko's, but nothing in a channel that we have closed: sshd ends the whole connection for it.
+
+        A thread may have made that before the channel was closed on another one, and waited for a key exchange. Called with
+        `clear_to_send_lock`.
+        """
+        with data.packet.getbuffer() as said:
+            kind, number = said[0], bytes(said[1:5])
+        if kind == MSG_CHANNEL_CLOSE:
+            self._closed_there.add(number)
+        elif kind in _IN_A_CHANNEL and number in self._closed_there:
+            return
+        super()._send_message(data)  # type: ignore[misc] # not in the stubs
+
     def _parse_channel_open_success(self, m: Message) -> None:
         """Give the channel its buffers before the far side can have sent anything on it."""
-        number = Message(m.get_remainder()).get_int()
+        peek = Message(m.get_remainder())
+        number = peek.get_int()
+        self._closed_there.discard(peek.get_bytes(4))  # it gives a number anew
         channel: Any = self._channels.get(number)  # type: ignore[attr-defined] # not in the stubs
         if channel is not None and number not in self._opening and not self._is_gateway:
             channel.in_buffer, channel.in_stderr_buffer = SinkBuffer(), SinkBuffer()
@@ -356,4 +388,4 @@ class IrisTransport(QuickKeyExchange):
         with self.clear_to_send_lock:  # nobody sends anything before what was held back
             super()._parse_newkeys(m)
             while self._held_back:
-                self._send_message(self._held_back.pop(0))  # type: ignore[attr-defined] # not in the stubs
+                self._send_message(self._held_back.pop(0))

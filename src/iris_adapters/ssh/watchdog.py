@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iris_core.ports.clock import Clock
 
-_logger = logging.getLogger(__name__)
-_JOIN_SECONDS: Final = 1.0
+_logger = logging.getLogger("iris.ssh")
 
 
 class Watchdog:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("iris.ssh")
 
 
 class Workers:

@@ -354,6 +354,45 @@ class TestTheQueue:
         rig.start()
         assert rig.inventory.count("queue_slice") == 1
 
+    def test_what_an_earlier_start_has_left_failed_is_deleted_first(self) -> None:
+        """It holds quota, and nothing comes of it; why it had failed is told."""
+        failed = make_queued_slice(
+            "iris-queued-1", group="queued", owner="me", phase=VmPhase.FAILED, problem="no such reservation"
+        )
+        rig = Rig(QUEUED, inventory=FakeInventory(queued=[failed, replace(failed, name="iris-queued-2", owner="joe")]))
+
+        def fulfil() -> None:
+            rig.inventory.fulfil("iris-queued-20260101000001")
+
+        rig.clock.call_later(30, fulfil)
+        rig.start()
+        methods = [call.method for call in rig.inventory.calls if call.method in ("delete", "queue_slice")]
+        assert methods == ["delete", "queue_slice"]
+        assert rig.inventory.names() == [CONTROLLER, "iris-queued-2", "iris-queued-20260101000001"]
+        assert rig.told_of("iris-queued-1") == [
+            (Stage.WAITING, "has come to nothing (FAILED: no such reservation), and is being deleted"),
+            (Stage.DONE, "has come to nothing, and was deleted"),
+        ]
+
+    def test_what_has_failed_and_cannot_be_deleted_stops_nothing(self) -> None:
+        """That it could not be deleted is told."""
+        failed = make_queued_slice("iris-queued-1", group="old", owner="me", phase=VmPhase.FAILED)
+        rig = Rig(GROUP, inventory=FakeInventory(queued=[failed]))
+        rig.inventory.fail_next("delete")
+        rig.start()
+        stage, text = rig.told_of("iris-queued-1")[-1]
+        assert stage is Stage.FAILED
+        assert "counts against the quota, and could not be deleted" in text
+
+    def test_a_start_that_is_refused_deletes_nothing(self) -> None:
+        """What failed belongs to a cluster that this configuration does not fit."""
+        failed = make_queued_slice("iris-queued-1", group="queued", owner="me", phase=VmPhase.FAILED)
+        there = make_controller(owner="joe")
+        rig = Rig(QUEUED, inventory=FakeInventory(controller=there, queued=[failed]))
+        with pytest.raises(ResourceExistsError):
+            rig.start()
+        assert rig.inventory.count("delete") == 0
+
 
 def test_the_controller_is_told_of_from_creation_to_ready() -> None:
     """What is waited for, in words; at last where it is."""

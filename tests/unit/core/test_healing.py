@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from iris_adapters.fakes import make_controller, make_slice
+from iris_adapters.fakes import make_controller, make_queued_slice, make_slice
 from iris_core.config import WorkerGroupConfig
 from iris_core.errors import (
     InvalidRequestError,
@@ -120,12 +120,60 @@ def test_nothing_is_created_for_a_cluster_without_a_controller(controller: objec
 
 
 def test_what_is_gone_need_not_be_deleted() -> None:
-    """A preempted slice that somebody else deletes before iris does is still replaced."""
+    """A preempted slice that somebody else deletes before iris does is still replaced; first by them, though, if it is another iris."""
     machine = healing(group())
     machine.look([PREEMPTED])
     machine.look([])
-    [replacement] = machine.due([], CONTROLLER, 0.0)
-    assert (replacement.loss.reason, replacement.loss.is_there) == ("preempted", False)
+    assert machine.due([], CONTROLLER, 0.0) == []
+    machine.look([PREEMPTED])
+    machine.look([])
+    assert machine.due([], CONTROLLER, 10.0) == []
+    machine.look([])
+    [replacement] = machine.due([], CONTROLLER, 20.0)
+    assert (replacement.loss.reason, replacement.loss.is_there, replacement.deletes) == ("preempted", False, False)
+
+
+def test_what_iris_has_deleted_itself_is_replaced_at_once() -> None:
+    """Whether or not it is still listed; and it is not deleted again, when creating another has failed."""
+    machine = healing(group())
+    machine.look([PREEMPTED])
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, 0.0)
+    machine.cleared(replacement)
+    assert machine.failed(replacement, OutOfCapacityError("none"), 0.0) == 30
+    machine.look([])
+    [replacement] = machine.due([], CONTROLLER, 30.0)
+    assert not replacement.deletes
+
+
+@pytest.mark.parametrize(
+    ("now", "is_still"),
+    [
+        pytest.param(PREEMPTED, True, id="as it was"),
+        pytest.param(one(phase=VmPhase.STOPPED), True, id="lost in another way"),
+        pytest.param(replace(PREEMPTED, instance_id=""), True, id="its life is not told"),
+        pytest.param(one(), False, id="of use again"),
+        pytest.param(one(phase=VmPhase.PENDING), False, id="being started"),
+        pytest.param(replace(PREEMPTED, instance_id="2"), False, id="another life"),
+        pytest.param(replace(PREEMPTED, owner="somebody"), False, id="somebody else's"),
+    ],
+)
+def test_what_is_deleted_is_what_was_lost(now: Slice, is_still: bool) -> None:  # noqa: FBT001 - a row of the table
+    """What bears its name just before the deletion may be something else."""
+    machine = healing(group())
+    [loss] = machine.look([PREEMPTED])
+    assert loss.is_still(now) == is_still
+
+
+def test_no_more_is_created_than_is_lacking_after_the_deletions() -> None:
+    """Another iris has replaced one of two meanwhile."""
+    machine = healing(group(count=2))
+    lost = [one("g-1", VmPhase.FAILED), one("g-2", VmPhase.FAILED)]
+    machine.look(lost)
+    due = machine.due(lost, CONTROLLER, 0.0)
+    assert names(due) == ["g-1", "g-2"]
+    lacking, _ = machine.still_due(due, [one("g-3")], [], CONTROLLER, 1.0)
+    assert names(lacking) == ["g-1"]
+    assert machine.still_due(due, [], [], None, 1.0) == ([], [])
 
 
 def test_each_loss_is_replaced_once() -> None:
@@ -153,7 +201,7 @@ def test_never_more_than_the_budget_of_an_hour() -> None:
         if machine.spent(now):
             told.append(now)
         for replacement in machine.due([lost], CONTROLLER, now):
-            machine.created(replacement, None, now)
+            machine.created(replacement, one(f"new-{minute}"), now)
             created.append(now)
     assert created == [0, 60, 120, HOUR, HOUR + 60, HOUR + 120, 2 * HOUR, 2 * HOUR + 60, 2 * HOUR + 120]
     assert told == [180, HOUR + 180, 2 * HOUR + 180]
@@ -181,6 +229,20 @@ def test_those_that_fail_together_are_one_failure() -> None:
     machine.look(lost)
     due = machine.due(lost, CONTROLLER, 0.0)
     assert [machine.failed(replacement, OutOfCapacityError("none"), 0.0) for replacement in due] == [30, 30]
+
+
+def test_a_success_does_not_bring_the_next_try_forward() -> None:
+    """Of two that were due together one was re-created; when the other is tried again has been told."""
+    machine = healing(group(count=2))
+    lost = [one("g-1", VmPhase.FAILED), one("g-2", VmPhase.FAILED)]
+    machine.look(lost)
+    first, second = machine.due(lost, CONTROLLER, 0.0)
+    assert machine.not_cleared(first, InvalidRequestError("not now"), 0.0) == 30
+    machine.created(second, one("g-3"), 5.0)
+    left = [lost[0], one("g-3")]
+    machine.look(left)
+    assert machine.due(left, CONTROLLER, 29.0) == []
+    assert names(machine.due(left, CONTROLLER, 30.0)) == ["g-1"]
 
 
 def test_one_that_is_gone_again_before_it_was_listed_is_missed() -> None:
@@ -215,3 +277,130 @@ def test_what_trying_again_cannot_help_is_given_up(error: InventoryError) -> Non
     first, _ = machine.due(lost, CONTROLLER, 0.0)
     assert machine.failed(first, error, 0.0) is None
     assert names(machine.due(lost, CONTROLLER, HOUR)) == ["h-1"]
+
+
+def test_what_cannot_be_deleted_now_is_tried_again() -> None:
+    """For as long as it takes, without using up the budget: nothing was created."""
+    machine = healing(group(most=1))
+    machine.look([PREEMPTED])
+    now = 0.0
+    for error in (InvalidRequestError("being suspended"), InventoryError("?"), QuotaExceededError("of requests")):
+        [replacement] = machine.due([PREEMPTED], CONTROLLER, now)
+        seconds = machine.not_cleared(replacement, error, now)
+        assert seconds is not None
+        now += seconds
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, now)
+    assert machine.not_cleared(replacement, PermissionDeniedError("no"), now) is None
+    assert machine.due([PREEMPTED], CONTROLLER, HOUR) == []
+
+
+def test_a_group_that_is_whole_again_is_healed_again() -> None:
+    """What was given up has been put right, and `iris up` has created what was missing."""
+    machine = healing(group())
+    machine.look([PREEMPTED])
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, 0.0)
+    assert not machine.is_given_up("g")
+    machine.failed(replacement, QuotaExceededError("no"), 0.0)
+    assert machine.is_given_up("g")
+    machine.look([PREEMPTED, OTHER])
+    assert machine.due([PREEMPTED, OTHER], None, 100.0) == []
+    assert machine.is_given_up("g"), "whether the cluster is there is not known"
+    assert machine.due([PREEMPTED, OTHER], CONTROLLER, 100.0) == []
+    assert not machine.is_given_up("g")
+    lost = one("g-2", VmPhase.FAILED)
+    machine.look([lost])
+    assert names(machine.due([lost], CONTROLLER, 200.0)) == ["g-2"]
+
+
+def test_what_is_being_deleted_for_ever_is_not_waited_for() -> None:
+    """Ten minutes of its own for each: a cluster that somebody deletes is gone by then, or has lost its controller."""
+    machine = healing(group(count=3))
+    stuck, newer = one("x-1", VmPhase.DELETING, of="old"), one("g-2", VmPhase.DELETING)
+    machine.look([stuck])
+    assert machine.due([stuck], CONTROLLER, 0.0) == []
+    assert machine.held_up_by() == [], "nothing is owed"
+    machine.look([PREEMPTED, stuck])
+    assert machine.due([PREEMPTED, stuck], CONTROLLER, 10.0) == []
+    assert machine.held_up_by() == ["x-1"]
+    assert machine.due([PREEMPTED, stuck], CONTROLLER, 590.0) == []
+    assert machine.held_up_by() == [], "told before"
+    assert names(machine.due([PREEMPTED, stuck], CONTROLLER, 600.0)) == ["g-1"]
+    assert machine.due([PREEMPTED, stuck, newer], CONTROLLER, 610.0) == []
+    assert machine.held_up_by() == ["g-2"]
+    assert names(machine.due([PREEMPTED, stuck, newer], CONTROLLER, 1210.0)) == ["g-1"]
+
+
+def test_a_lost_slice_that_is_being_deleted_for_ever_is_replaced() -> None:
+    """To delete it once more would only wait for it."""
+    machine = healing(group())
+    machine.look([PREEMPTED])
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, 0.0)
+    assert replacement.deletes
+    dying = [one(phase=VmPhase.DELETING)]
+    for now in (10.0, 100.0):
+        machine.look(dying)
+        assert machine.due(dying, CONTROLLER, now) == []
+    [replacement] = machine.due(dying, CONTROLLER, 610.0)
+    assert not replacement.deletes
+    assert machine.still_due([replacement], dying, [], CONTROLLER, 620.0) == ([replacement], [])
+
+
+def test_nothing_is_created_for_a_cluster_whose_deletion_begins_meanwhile() -> None:
+    """Deleting what was lost may take minutes, and what `iris down` deletes last is the controller."""
+    machine = healing(group(count=2))
+    machine.look([PREEMPTED, OTHER])
+    due = machine.due([PREEMPTED, OTHER], CONTROLLER, 0.0)
+    dying = [one("g-2", VmPhase.DELETING)]
+    assert machine.still_due(due, dying, [], CONTROLLER, 100.0) == ([], [])
+
+
+def test_a_request_that_waits_stands_for_a_slice() -> None:
+    """Made by another iris, or by this one, which never got the answer: it is not made twice."""
+    machine = healing(group(count=3))
+    lost = [one(f"g-{n}", VmPhase.FAILED) for n in range(3)]
+    machine.look(lost)
+    due = machine.due(lost, CONTROLLER, 0.0)
+    waits, fulfilled = make_queued_slice("g-4", group="g"), make_queued_slice("g-5", group="g", is_granted=True)
+    others = [make_queued_slice("g-6", group="g", phase=VmPhase.FAILED), make_queued_slice("h-7", group="h")]
+    slices = [one("g-5", VmPhase.PENDING)]
+    lacking, waiting = machine.still_due(due, slices, [waits, fulfilled, *others], CONTROLLER, 1.0)
+    assert (names(lacking), waiting) == (["g-0"], [(due[1], waits)])
+    machine.waits_already(*waiting[0])
+    assert machine.asked.requests == [waits]
+
+
+def test_what_was_asked_for_counts_until_it_comes_to_nothing() -> None:
+    """Or is a slice, which counts by itself, and is lost like others."""
+    machine = healing(group(count=1))
+    machine.look([PREEMPTED])
+    [replacement] = machine.due([PREEMPTED], CONTROLLER, 0.0)
+    request = make_queued_slice("g-2", group="g")
+    machine.created(replacement, request, 0.0)
+    other = one("g-3", VmPhase.FAILED)
+    machine.look([other])
+    assert machine.due([other], CONTROLLER, 10.0) == [], "another is on its way"
+    assert machine.asked.look([request]) == ([], [])
+    machine.look([OTHER])
+    assert machine.asked.requests == []
+    lost = one("g-2", VmPhase.FAILED)
+    machine.look([lost])
+    assert names(machine.due([lost], CONTROLLER, 20.0)) == ["g-2"]
+
+
+def test_what_came_to_nothing_is_missed() -> None:
+    """Told until it has been deleted; it counts no longer."""
+    machine = healing(group(count=2))
+    lost = [PREEMPTED, one("g-2", VmPhase.FAILED)]
+    machine.look(lost)
+    first, second = machine.due(lost, CONTROLLER, 0.0)
+    machine.created(first, make_queued_slice("g-3", group="g"), 0.0)
+    machine.created(second, make_queued_slice("g-4", group="g"), 0.0)
+    failed = make_queued_slice("g-3", group="g", phase=VmPhase.FAILED)
+    [gone] = [request for request in machine.asked.requests if request.name == "g-4"]
+    assert machine.asked.look([failed]) == ([failed], [gone])
+    assert machine.asked.look([failed]) == ([failed], [])
+    other = one("g-5", VmPhase.FAILED)
+    machine.look([other])
+    assert names(machine.due([other], CONTROLLER, 10.0)) == ["g-5"]
+    machine.asked.forget(failed)
+    assert machine.asked.requests == []

@@ -8,7 +8,7 @@ from iris_adapters.fakes import make_controller, make_queued_slice, make_slice
 from iris_core.config import ClusterConfig, GcpConfig, Mode, QueuedConfig, WorkerGroupConfig
 from iris_core.errors import ClusterMisfitError
 from iris_core.model import Hardware, QueuedSlice, Slice, VmPhase
-from iris_core.start_plan import plan_start, surplus_of
+from iris_core.start_plan import failed_requests, plan_start, surplus_of
 
 GROUP = WorkerGroupConfig(name="tpu", accelerator_type="v5litepod-8", runtime_version="v2", count=2)
 QUEUED = replace(GROUP, name="queued", queued=QueuedConfig())
@@ -51,6 +51,18 @@ def test_a_request_whose_slice_is_there_counts_once() -> None:
     )
     wanted = plan_start(CONFIG, owner="me", controller=None, slices=slices, requests=requests)
     assert [one.there for one in wanted if one.group is QUEUED] == slices
+
+
+def test_requests_that_have_failed_are_found_to_be_deleted() -> None:
+    """Ours, of whatever group; but not one whose slice is still there, with which it goes."""
+    requests = [
+        *(make_queued_slice(f"a-{phase}", group="queued", phase=phase, owner="me") for phase in VmPhase),
+        make_queued_slice("b", group="old", phase=VmPhase.FAILED),
+        make_queued_slice("c", group="queued", phase=VmPhase.FAILED, owner="joe"),
+        make_queued_slice("d", group="queued", phase=VmPhase.FAILED, owner="me"),
+    ]
+    slices = [make_slice("d", group="queued", phase=VmPhase.FAILED, queued_as="d")]
+    assert [one.name for one in failed_requests("me", slices, requests)] == ["a-failed", "b"]
 
 
 def test_more_than_a_group_is_to_have_is_left_alone() -> None:

@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from paramiko.common import MSG_CHANNEL_CLOSE, MSG_CHANNEL_DATA
 from paramiko.message import Message
 from paramiko.ssh_exception import SSHException
 from paramiko.transport import Transport
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COOKIE = slice(1, 17)  # of a KEXINIT message
+CLOSE, DATA = bytes([MSG_CHANNEL_CLOSE]), bytes([MSG_CHANNEL_DATA])
+THEIR_NUMBER, OTHER_NUMBER = (3).to_bytes(4, "big"), (4).to_bytes(4, "big")  # of channels
 
 
 @pytest.fixture
@@ -136,3 +139,28 @@ def test_a_host_with_more_extensions_than_there_can_be_is_cut_off(pair: tuple[An
 
     with pytest.raises(SSHException, match="more extensions"):
         ours._parse_ext_info(Message(b"\xff\xff\xff\xff"))
+
+
+def test_nothing_follows_in_a_channel_that_we_have_closed(
+    pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a thread wanted to send waits for a key exchange, and the far side closes the channel meanwhile: sshd would hang up."""
+    ours, _ = pair
+    sent: list[bytes] = []
+    monkeypatch.setattr(ours.packetizer, "send_message", lambda message: sent.append(message.asbytes()))
+    monkeypatch.setattr(Transport, "_parse_newkeys", lambda transport, _: transport.clear_to_send.set())
+    ours._reader = threading.get_ident()
+    ours.active = True
+    ours.clear_to_send.clear()  # an exchange is under way
+    ours._send_user_message(Message(CLOSE + THEIR_NUMBER))
+    late = threading.Thread(target=ours._send_user_message, args=(Message(DATA + THEIR_NUMBER + b"late"),))
+    late.start()
+
+    ours._parse_newkeys(Message())
+    late.join(5)
+    ours._send_user_message(Message(DATA + OTHER_NUMBER + b"to another channel"))
+
+    assert sent == [CLOSE + THEIR_NUMBER, DATA + OTHER_NUMBER + b"to another channel"]
+    ours._parse_channel_open_success(Message(OTHER_NUMBER + THEIR_NUMBER + bytes(8)))  # it gives the number anew
+    ours._send_user_message(Message(DATA + THEIR_NUMBER + b"to a new channel"))
+    assert len(sent) == 3

@@ -11,7 +11,7 @@ def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
     lower = min(hard, 1024)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lower, hard))
     try:
-        assert allow_many_open_files() == hard
+        allow_many_open_files()
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

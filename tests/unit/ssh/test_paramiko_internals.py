@@ -36,13 +36,20 @@ def test_this_is_the_paramiko_that_was_read() -> None:
     [
         (Transport, "_parse_newkeys _parse_channel_open_success _send_user_message _send_kex_init _send_message"),
         (Transport, "_channel_handler_table _next_channel _parse_channel_open_failure _check_banner _expect_packet"),
-        (Transport, "_log _filter_algorithm _really_parse_kex_init _compute_key _add_K _enforce_strict_kex"),
+        (
+            Transport,
+            "_log _filter_algorithm _really_parse_kex_init _compute_key _add_K _enforce_strict_kex _parse_ext_info",
+        ),
+        (Transport, "auth_interactive_dumb"),
         (Transport, "_preferred_ciphers _preferred_kex _preferred_keys _preferred_macs _preferred_compression"),
         (AuthHandler, "wait_for_response abort _handler_table"),
         (SSHConfig, "_tokenize"),
         (Packetizer, "read_message write_all set_inbound_cipher set_inbound_compressor reset_seqno_in"),
         (Packetizer, "set_outbound_cipher _build_packet"),
-        (Packetizer, "need_rekey _trigger_rekey start_handshake REKEY_BYTES REKEY_BYTES_OVERFLOW_MAX"),
+        (
+            Packetizer,
+            "read_all _read_timeout need_rekey _trigger_rekey start_handshake REKEY_BYTES REKEY_BYTES_OVERFLOW_MAX",
+        ),
         (Channel, "_unlink _check_add_window _set_transport _set_window"),
     ],
 )
