@@ -123,10 +123,10 @@ class Slice:
         name: `{label_prefix}-{group}-{timestamp}`.
         group: the worker group of the configuration it was made for, empty where its labels do not say.
         zone: its zone.
-        instance_id: Google's id of this life of the slice.
+        instance_id: Google's id of this life of the slice, empty where Google tells none.
         phase: what iris makes of `state`.
         state: Google's word for its state (`READY`, `CREATING`, `PREEMPTED` …), shown to the user.
-        hosts: its hosts by worker index; empty until Google has given them addresses.
+        hosts: its hosts by worker index; empty until Google has given them addresses and an id.
         created_at: when it was created, None where that is not known.
         labels: its labels.
         owner: who it belongs to, by its label; empty where it has none.

@@ -107,7 +107,7 @@ def controller_from_instance(payload: JsonObject, *, port: int, route: Route) ->
 
 
 def slice_from_node(payload: JsonObject, *, label_prefix: str, route: Route) -> Slice:
-    """The worker slice that this TPU node is. It has one host for every network endpoint.
+    """The worker slice that this TPU node is. It has one host for every network endpoint, and none where it has no id.
 
     Args:
         payload: from `tpu-vm list` or `describe`.
@@ -122,9 +122,11 @@ def slice_from_node(payload: JsonObject, *, label_prefix: str, route: Route) -> 
     labels = labels_of(payload, what)
     state = text_at(payload, "state", what)
     phase = tpu_phase(state)
-    # Nothing says that a node has its id from the first moment on, and nothing needs it before there are hosts to reach.
-    has_id = phase is not VmPhase.PENDING or "id" in payload
-    instance_id = checked(_ID, text_at(payload, "id", what), what, "id") if has_id else ""
+    # An id tells the hosts of one life of a node from those of the next: without one there are none that could be reached. Nothing
+    # says that a node has its id from the first moment to the last, and what is to be deleted must be listed all the same.
+    needs_id = phase is VmPhase.READY or payload.get("id") not in (None, "")
+    instance_id = checked(_ID, text_at(payload, "id", what), what, "id") if needs_id else ""
+    endpoints = _worker_endpoints(payload, what) if instance_id else []
     hosts = tuple(
         Host(
             name=f"{name}-w{index}",
@@ -135,7 +137,7 @@ def slice_from_node(payload: JsonObject, *, label_prefix: str, route: Route) -> 
             slice_name=name,
             worker_index=index,
         )
-        for index, endpoint in enumerate(_worker_endpoints(payload, what))
+        for index, endpoint in enumerate(endpoints)
     )
     return Slice(
         name=name,

@@ -39,6 +39,17 @@ def test_a_slice_and_a_controller_are_deleted() -> None:
     assert gcloud.changes == ["delete", "delete"]
 
 
+def test_an_odd_node_stands_in_the_way_of_no_deletion() -> None:
+    """One that was taken away, and of which Google tells no id any more, is listed with the others and deleted like them."""
+    odd = node("iris-b-20260101000000", state="PREEMPTED")
+    del odd["id"]
+    gcloud = ScriptedGcloud(instances=[instance()], nodes=[node("iris-a-20260101000000"), odd])
+    inventory = make(gcloud)
+    for resource in inventory.list_resources():
+        inventory.delete(resource)
+    assert (list(gcloud.nodes), list(gcloud.instances)) == ([], [])
+
+
 def test_what_is_gone_already_is_deleted() -> None:
     """Deleting twice succeeds, for slices and controllers."""
     gcloud = ScriptedGcloud(instances=[instance()], nodes=[node("iris-a-20260101000000")])

@@ -70,6 +70,16 @@ def test_a_node_being_created_has_no_hosts_and_perhaps_no_id() -> None:
     assert (made.phase, made.hosts, made.instance_id) == (VmPhase.PENDING, (), "")
 
 
+@pytest.mark.parametrize("state", ["CREATING", "STOPPED", "PREEMPTED", "DELETING"])
+def test_only_a_node_that_is_ready_must_have_an_id(state: str) -> None:
+    """What is deleted is found by its name; a host without an id cannot be told from its next life, and is none to be reached."""
+    payload = node(NAME, state=state)
+    del payload["id"]
+    made = slice_from_node(payload, label_prefix="iris", route=Route.EXTERNAL)
+    assert (made.name, made.zone, made.group, made.state) == (NAME, ZONE, "tpu", state)
+    assert (made.instance_id, made.hosts) == ("", ())
+
+
 @pytest.mark.parametrize(
     ("name", "group"),
     [
