@@ -230,6 +230,12 @@ def is_contention(stderr: str) -> bool:
     return "database is locked" in stderr
 
 
+def failure_told(message: str) -> type[InventoryError] | None:
+    """What kind of error Google means by a message that is no command's: why a queued resource failed. None: the table has no such."""
+    row = _row_of(message)
+    return None if row is None else row.error
+
+
 def gcloud_error(argv: Sequence[str], exit_status: int, stderr: str) -> InventoryError:
     """The error that a failed gcloud command is.
 
@@ -239,10 +245,9 @@ def gcloud_error(argv: Sequence[str], exit_status: int, stderr: str) -> Inventor
         stderr: all it printed there.
     """
     detail = _detail(stderr)
-    one_line = " ".join(detail.split())  # gcloud wraps some messages, as YAML does
-    for row in _TABLE:
-        if row.matches(one_line):
-            return row.error(f"{row.problem}.", argv=argv, exit_status=exit_status, detail=detail, advice=row.advice)
+    row = _row_of(detail)
+    if row is not None:
+        return row.error(f"{row.problem}.", argv=argv, exit_status=exit_status, detail=detail, advice=row.advice)
     if exit_status == _USAGE_EXIT_STATUS:
         return InventoryToolError(
             "gcloud did not understand its command line.",
@@ -258,6 +263,11 @@ def gcloud_error(argv: Sequence[str], exit_status: int, stderr: str) -> Inventor
         detail=detail,
         advice="Run the command by hand with --verbosity=debug to see more.",
     )
+
+
+def _row_of(text: str) -> _Row | None:
+    one_line = " ".join(text.split())  # gcloud wraps some messages, as YAML does
+    return next((row for row in _TABLE if row.matches(one_line)), None)
 
 
 def _detail(stderr: str) -> str:

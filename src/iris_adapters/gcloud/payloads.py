@@ -10,9 +10,11 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from iris_adapters.gcloud.errors import failure_told
 from iris_adapters.gcloud.json_shape import as_object, as_text, checked, list_at, malformed, text_at, time_at
 from iris_adapters.gcloud.phases import GRANTED, gce_phase, queued_phase, tpu_phase
 from iris_core.config import Route
+from iris_core.errors import OutOfCapacityError
 from iris_core.labels import expiry_in, group_label, owner_in
 from iris_core.model import ControllerVm, Hardware, Host, HostRole, QueuedSlice, Slice, VmPhase
 
@@ -174,6 +176,7 @@ def queued_slice(payload: JsonObject, *, label_prefix: str) -> QueuedSlice:
     state = text_at(status, "state", what)
     failure = as_object(status.get("failedData") or {}, what, "state.failedData")
     error = as_object(failure.get("error") or {}, what, "state.failedData.error")
+    problem = as_text(error.get("message") or "", what, "state.failedData.error.message")
     scheduling = {"spot": "spot" in payload, "reserved": "reservationName" in payload}
     return QueuedSlice(
         name=name,
@@ -182,7 +185,8 @@ def queued_slice(payload: JsonObject, *, label_prefix: str) -> QueuedSlice:
         phase=queued_phase(state),
         state=state,
         is_granted=state == GRANTED,
-        problem=as_text(error.get("message") or "", what, "state.failedData.error.message"),
+        problem=problem,
+        failure=failure_told(problem) or OutOfCapacityError,
         created_at=time_at(payload, "createTime", what),
         labels=labels,
         owner=owner_in(labels),

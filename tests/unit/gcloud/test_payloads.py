@@ -13,7 +13,7 @@ from iris_adapters.gcloud.payloads import (
     slice_from_node,
 )
 from iris_core.config import Route
-from iris_core.errors import InventoryError
+from iris_core.errors import InventoryError, OutOfCapacityError, PermissionDeniedError, QuotaExceededError
 from iris_core.model import Hardware, HostRole, VmPhase
 from tests.unit.gcloud.payload_builders import ZONE, instance, node, queued_resource
 
@@ -251,6 +251,24 @@ def test_a_queued_resource_becomes_a_request() -> None:
     assert made.hardware == Hardware(
         accelerator_type="v5litepod-16", runtime_version="v2-alpha", spot=True, reserved=False
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "failure"),
+    [
+        ("Quota limit 'TPUV5sPreemptibleLitepodPerProjectPerZoneForTPUAPI' has been exceeded.", QuotaExceededError),
+        ("Permission 'tpu.nodes.create' denied on resource", PermissionDeniedError),
+        ('There is no more capacity in the zone "z"', OutOfCapacityError),
+        ("Nobody knows.", OutOfCapacityError),
+        ("", OutOfCapacityError),
+    ],
+)
+def test_a_failed_queued_resource_tells_what_kind_of_failure_it_is(message: str, failure: type[InventoryError]) -> None:
+    """As a command's would be told; a queue of which nothing else is known has had no capacity."""
+    payload = queued_resource(NAME)
+    payload["state"] = {"state": "FAILED", "failedData": {"error": {"code": 8, "message": message}}}
+    made = queued_slice(payload, label_prefix="iris")
+    assert (made.problem, made.failure) == (message, failure)
 
 
 def test_a_queued_resource_of_several_nodes_is_none_of_ours() -> None:
