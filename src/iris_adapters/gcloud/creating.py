@@ -39,7 +39,7 @@ class ClusterMaker:
         owner: whose the resources are.
         ssh_public_key: the public key, one OpenSSH line, that new hosts are to accept; with OS Login they ask Google instead.
         ssh_user: for which user.
-        pause: waits for so many seconds, and raises when the inventory is closed.
+        pause: waits for so many seconds on behalf of an era's call, and raises when that is called off or the inventory closed.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ClusterMaker:
         owner: Callable[[], str],
         ssh_public_key: Callable[[], str],
         ssh_user: str,
-        pause: Callable[[float], None],
+        pause: Callable[[float, int], None],
     ) -> None:
         self._config = config
         self._gcp = gcp
@@ -66,8 +66,11 @@ class ClusterMaker:
         self._names_lock = threading.Lock()
         self._names_used: set[str] = set()
 
-    def create_controller(self) -> None:
+    def create_controller(self, era: int) -> None:
         """Create the controller's VM.
+
+        Args:
+            era: see `GcloudRunner.run`.
 
         Raises:
             ResourceExistsError: there is something of its name.
@@ -84,7 +87,7 @@ class ClusterMaker:
                 time_to_live_hours=self._config.time_to_live_hours,
                 metadata_files=files,
             )
-            self._gcloud.run(command, changes=True)
+            self._gcloud.run(command, changes=True, era=era)
 
     def create_slice(self, group: WorkerGroupConfig) -> str:
         """Create a slice of the group, wait until Google says that it is ready, and return its name."""
@@ -118,13 +121,14 @@ class ClusterMaker:
     def _under_new_name(
         self, group: WorkerGroupConfig, command: Callable[[str, Mapping[str, Path]], Sequence[str]]
     ) -> str:
+        era = self._gcloud.era()
         container = worker_container(group.container)
         with self._metadata_files(DEFAULT_WORKER_CONTAINER, container, group.metadata) as files:
             tries = 0
             while True:
-                name = self._new_name(group.name)
+                name = self._new_name(group.name, era)
                 try:
-                    self._gcloud.run(command(name, files), changes=True)
+                    self._gcloud.run(command(name, files), changes=True, era=era)
                 except ResourceExistsError:  # another process had the same idea in the same second
                     tries += 1
                     if tries >= _MOST_NAMES_TRIED:
@@ -132,7 +136,7 @@ class ClusterMaker:
                 else:
                     return name
 
-    def _new_name(self, group: str) -> str:
+    def _new_name(self, group: str, era: int) -> str:
         """A name that this process has not used before; at most 63 characters, with prefix and group as long as they may be."""
         while True:
             stamp = self._clock.now().strftime("%Y%m%d%H%M%S")
@@ -142,7 +146,7 @@ class ClusterMaker:
                     if name not in self._names_used:
                         self._names_used.add(name)
                         return name
-            self._pause(1.0)
+            self._pause(1.0, era)
 
     @contextmanager
     def _metadata_files(

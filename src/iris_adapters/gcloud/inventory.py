@@ -10,7 +10,7 @@ from iris_adapters.gcloud.deleting import ClusterRemover
 from iris_adapters.gcloud.json_shape import as_text, parse_object
 from iris_adapters.gcloud.payloads import queued_slice
 from iris_adapters.gcloud.reading import ClusterReader
-from iris_core.errors import ConfigError, InventoryError, ResourceExistsError, ResourceNotFoundError
+from iris_core.errors import ConfigError, InventoryError, InventoryToolError, ResourceExistsError, ResourceNotFoundError
 from iris_core.labels import managed_label
 from iris_core.model import ControllerVm, VmPhase, controller_name
 
@@ -96,11 +96,12 @@ class GcloudInventory:
         Raises:
             ResourceExistsError: a VM of the controller's name is not this cluster's.
         """
+        era = self._gcloud.era()
         deadline = self._clock.monotonic() + self._gcp.gcloud_change_timeout_seconds
         while True:
             instance = self._reader.controller_instance()
             if instance is None:
-                instance = self._create_controller()
+                instance = self._create_controller(era)
             if not self._reader.is_managed(instance):
                 raise ResourceExistsError(
                     f"There is a VM {self._controller_name} in {self._gcp.zone} that this cluster has not made: it lacks the label "
@@ -109,9 +110,9 @@ class GcloudInventory:
                 )
             controller = self._reader.controller(instance)
             if controller.state == "TERMINATED":
-                self._controller_command("start")
+                self._controller_command("start", era)
             elif controller.state == "SUSPENDED":
-                self._controller_command("resume")
+                self._controller_command("resume", era)
             elif controller.phase is not VmPhase.STOPPED:
                 return controller
             elif self._clock.monotonic() >= deadline:
@@ -121,7 +122,7 @@ class GcloudInventory:
                     advice="Look at it in the console.",
                 )
             else:
-                self._pause(_LOOK_AGAIN_SECONDS)
+                self._pause(_LOOK_AGAIN_SECONDS, era)
 
     def list_slices(self) -> Sequence[Slice]:
         """See `VmInventory`. By name."""
@@ -179,9 +180,9 @@ class GcloudInventory:
     def _controller_name(self) -> str:
         return controller_name(self._prefix)
 
-    def _create_controller(self) -> JsonObject:
+    def _create_controller(self, era: int) -> JsonObject:
         try:
-            self._maker.create_controller()
+            self._maker.create_controller(era)
         except ResourceExistsError:
             # Somebody was quicker. (Or it is not the VM that exists but a disk of its name.)
             if (created := self._reader.controller_instance()) is None:
@@ -195,15 +196,19 @@ class GcloudInventory:
             )
         return created
 
-    def _controller_command(self, verb: str) -> None:
-        self._gcloud.run(
-            ["compute", "instances", verb, self._controller_name, f"--zone={self._gcp.zone}"], changes=True
-        )
+    def _controller_command(self, verb: str, era: int) -> None:
+        command = ["compute", "instances", verb, self._controller_name, f"--zone={self._gcp.zone}"]
+        self._gcloud.run(command, changes=True, era=era)
 
     def _described(self, kind: str, name: str) -> JsonObject:
         output = self._gcloud.run(["compute", "tpus", kind, "describe", name, f"--zone={self._gcp.zone}"])
         return parse_object(output, f"{kind} {name}")
 
-    def _pause(self, seconds: float) -> None:
+    def _pause(self, seconds: float, era: int) -> None:
         if self._clock.wait(self._closed, seconds):
             raise InventoryError("The inventory was closed while it was being asked.")
+        if self._gcloud.era() != era:
+            raise InventoryToolError(
+                "It was given up while it was waited for; what the cloud was asked for may still happen.",
+                advice="See what there is: `iris status`.",
+            )

@@ -73,7 +73,8 @@ class VmInventory(Protocol):
     def call_off(self) -> None:
         """End what is being created or deleted at this moment: those calls raise an `InventoryError`, here or soon after.
 
-        What they have asked of the cloud may still happen there. Later calls are not affected.
+        One that is still looking asks for nothing any more; what others have asked of the cloud may still happen there. Later calls are
+        not affected.
         """
         ...
 

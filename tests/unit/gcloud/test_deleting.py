@@ -10,6 +10,7 @@ from iris_adapters.fakes import FakeClock
 from iris_core.errors import (
     InvalidRequestError,
     InventoryError,
+    InventoryToolError,
     PermissionDeniedError,
     ResourceNotFoundError,
 )
@@ -181,6 +182,21 @@ def test_a_slice_that_comes_of_a_withdrawn_request_is_deleted(seconds: int) -> N
     gcloud.before = come_late
     inventory.delete(request)
     assert (gcloud.nodes, gcloud.queued) == ({}, {})
+
+
+def test_a_deletion_that_is_called_off_deletes_nothing_more() -> None:
+    """Not the slice that comes of a withdrawn request either: who called it off tells what is left."""
+    gcloud = ScriptedGcloud(queued=[queued_resource(REQUEST)])
+    clock = FakeClock(auto_advance=True)
+    inventory = make(gcloud, clock=clock)
+    clock.call_later(5, inventory.call_off)
+    clock.call_later(5, lambda: gcloud.nodes.update({REQUEST: fulfilled()}))
+    (request,) = inventory.list_queued()
+    with pytest.raises(InventoryToolError, match="may still happen"):
+        inventory.delete(request)
+    assert gcloud.changes == ["delete"]
+    inventory.delete(request)
+    assert not gcloud.nodes
 
 
 def test_a_request_that_nothing_could_come_of_is_not_waited_for() -> None:
