@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,7 +13,7 @@ from iris_adapters.gcloud.create_argv import create_controller_argv, create_slic
 from iris_adapters.gcloud.ray_containers import controller_container, worker_container
 from iris_adapters.gcloud.startup_script import startup_script
 from iris_core.config import DEFAULT_CONTROLLER_CONTAINER, DEFAULT_WORKER_CONTAINER, QueuedConfig
-from iris_core.errors import ResourceExistsError
+from iris_core.errors import InventoryError, ResourceExistsError
 from iris_core.labels import new_labels
 from iris_core.model import controller_name
 
@@ -158,8 +158,16 @@ class ClusterMaker:
             else {"ssh-keys": f"{self._ssh_user}:{self._ssh_public_key().strip()}\n"}
         )
         values = {**metadata, **login, "startup-script": startup_script(container_name, container)}
-        with tempfile.TemporaryDirectory(prefix="iris-") as directory:
-            files = {key: Path(directory) / key for key in values}
-            for key, value in values.items():
-                files[key].write_text(value, encoding="utf-8")
+        with ExitStack() as stack:
+            try:
+                # What is left behind is a small directory; what was created meanwhile would be forgotten.
+                made = stack.enter_context(tempfile.TemporaryDirectory(prefix="iris-", ignore_cleanup_errors=True))
+                files = {key: Path(made) / key for key in values}
+                for key, value in values.items():
+                    files[key].write_text(value, encoding="utf-8")
+            except OSError as error:
+                raise InventoryError(
+                    f"The files that gcloud is to read cannot be written: {error}.",
+                    advice="Make room in the directory for temporary files ($TMPDIR, or else /tmp), or name another one.",
+                ) from error
             yield files

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -23,7 +26,7 @@ from tests.unit.gcloud.payload_builders import ZONE, instance, node
 from tests.unit.gcloud.scripted_gcloud import ScriptedGcloud
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 def test_a_missing_controller_is_created() -> None:
@@ -67,6 +70,38 @@ def test_no_file_is_left_behind() -> None:
     gcloud = ScriptedGcloud()
     make(gcloud).ensure_controller()
     assert not Path(gcloud.option("metadata-from-file").removeprefix("ssh-keys=")).exists()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda inventory: inventory.ensure_controller(),
+        lambda inventory: inventory.create_slice(GROUP),
+        lambda inventory: inventory.queue_slice(GROUP),
+    ],
+    ids=["controller", "slice", "request"],
+)
+def test_files_that_cannot_be_written_are_an_error_that_says_what_to_do(
+    act: Callable[[GcloudInventory], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is no error in iris, which would end the healing for good; nothing was asked of Google."""
+    gcloud = ScriptedGcloud()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(InventoryError, match=r"gone[\s\S]*TMPDIR") as caught:
+        act(make(gcloud))
+    assert isinstance(caught.value.__cause__, OSError)
+    assert gcloud.changes == []
+
+
+def test_files_that_cannot_be_removed_undo_no_creation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slice is there, and costs money, whatever becomes of a directory below /tmp."""
+    gcloud = ScriptedGcloud()
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    gcloud.before = lambda _argv: monkeypatch.setattr(os, "rmdir", refuse)
+    assert make(gcloud).create_slice(GROUP).name in gcloud.nodes
 
 
 def test_an_existing_controller_is_adopted() -> None:
