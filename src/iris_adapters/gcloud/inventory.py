@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from iris_adapters.gcloud.creating import ClusterMaker
 from iris_adapters.gcloud.deleting import ClusterRemover
@@ -36,6 +37,7 @@ class GcloudInventory:
         owner: who owns what is created, as a label's value; asked when it is needed.
         ssh_public_key: the public key, one OpenSSH line, that new hosts are to accept.
         ssh_user: for which user.
+        new_creation: gives a label's value for each creation of a slice, another one every time.
 
     Raises:
         ConfigError: there is no section `gcp`.
@@ -50,6 +52,7 @@ class GcloudInventory:
         owner: Callable[[], str],
         ssh_public_key: Callable[[], str],
         ssh_user: str,
+        new_creation: Callable[[], str] = lambda: uuid4().hex,
     ) -> None:
         if config.gcp is None:
             raise ConfigError("is needed to use Google Cloud", key_path="gcp")
@@ -63,11 +66,13 @@ class GcloudInventory:
         self._maker = ClusterMaker(
             config,
             config.gcp,
+            self._reader,
             gcloud,
             clock,
             owner=owner,
             ssh_public_key=ssh_public_key,
             ssh_user=ssh_user,
+            new_creation=new_creation,
             pause=self._pause,
         )
         self._remover = ClusterRemover(
@@ -143,12 +148,12 @@ class GcloudInventory:
             OutOfCapacityError, QuotaExceededError: try again later, elsewhere, or with more quota.
         """
         name = self._maker.create_slice(group)
-        return self._reader.slice(self._described("tpu-vm", name))
+        return self._reader.slice(self._reader.described("tpu-vm", name))
 
     def queue_slice(self, group: WorkerGroupConfig) -> QueuedSlice:
         """See `VmInventory`. The request bears the name of the slice that comes of it."""
         name = self._maker.queue_slice(group)
-        return queued_slice(self._described("queued-resources", name), label_prefix=self._prefix)
+        return queued_slice(self._reader.described("queued-resources", name), label_prefix=self._prefix)
 
     def delete(self, resource: Resource) -> None:
         """See `VmInventory`."""
@@ -199,10 +204,6 @@ class GcloudInventory:
     def _controller_command(self, verb: str, era: int) -> None:
         command = ["compute", "instances", verb, self._controller_name, f"--zone={self._gcp.zone}"]
         self._gcloud.run(command, changes=True, era=era)
-
-    def _described(self, kind: str, name: str) -> JsonObject:
-        output = self._gcloud.run(["compute", "tpus", kind, "describe", name, f"--zone={self._gcp.zone}"])
-        return parse_object(output, f"{kind} {name}")
 
     def _pause(self, seconds: float, era: int) -> None:
         if self._clock.wait(self._closed, seconds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from iris_adapters.fakes import FakeClock
@@ -40,6 +41,7 @@ def make(
         owner=owner,
         ssh_public_key=lambda: "ssh-ed25519 AAAA joe@home, sweet home\n",
         ssh_user="joe",
+        new_creation=map(str, count(1)).__next__,
     )
 
 
