@@ -22,6 +22,10 @@ OWNER_LABEL: Final = "iris-owner"
 EXPIRES_LABEL: Final = "iris-expires"
 """Its value is the time after which nobody should need the resource any more; there only where a time to live is configured."""
 
+CREATION_LABEL: Final = "iris-creation"
+"""Its value is another one for each creation of a slice, so that who finds something of the name it wanted knows whether it is its own.
+Nothing else depends on it."""
+
 _TIME_FORMAT: Final = "%Y-%m-%dt%H-%M-%Sz"
 _MOST_VALUE_CHARACTERS: Final = 63
 
@@ -37,7 +41,12 @@ def group_label(label_prefix: str) -> str:
 
 
 def new_labels(
-    label_prefix: str, *, owner: str, expires_at: datetime | None, group: str | None = None
+    label_prefix: str,
+    *,
+    owner: str,
+    expires_at: datetime | None,
+    group: str | None = None,
+    creation: str | None = None,
 ) -> dict[str, str]:
     """The labels of a resource that is about to be created.
 
@@ -46,6 +55,7 @@ def new_labels(
         owner: see `owner_value`; empty: nobody.
         expires_at: aware; None: it does not expire.
         group: the worker group of a slice; None for a controller.
+        creation: a label's value that no other creation has; None where what is found under the name is adopted, whoever made it.
     """
     labels = {managed_label(label_prefix): "true", CLUSTER_LABEL: label_prefix}
     if owner:
@@ -54,6 +64,8 @@ def new_labels(
         labels[EXPIRES_LABEL] = expires_at.astimezone(UTC).strftime(_TIME_FORMAT)
     if group is not None:
         labels[group_label(label_prefix)] = group
+    if creation is not None:
+        labels[CREATION_LABEL] = creation
     return labels
 
 
@@ -65,6 +77,11 @@ def owner_value(name: str) -> str:
 def owner_in(labels: Mapping[str, str]) -> str:
     """Whom the labels name as the owner; empty: nobody."""
     return labels.get(OWNER_LABEL, "")
+
+
+def creation_in(labels: Mapping[str, str]) -> str:
+    """Which creation the labels are from; empty: they do not say."""
+    return labels.get(CREATION_LABEL, "")
 
 
 def expiry_in(labels: Mapping[str, str]) -> datetime | None:

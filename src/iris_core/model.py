@@ -7,9 +7,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
+from iris_core.errors import OutOfCapacityError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from iris_core.errors import InventoryError
 
 
 def _nothing() -> Mapping[str, str]:
@@ -123,10 +127,10 @@ class Slice:
         name: `{label_prefix}-{group}-{timestamp}`.
         group: the worker group of the configuration it was made for, empty where its labels do not say.
         zone: its zone.
-        instance_id: Google's id of this life of the slice.
+        instance_id: Google's id of this life of the slice, empty where Google tells none.
         phase: what iris makes of `state`.
         state: Google's word for its state (`READY`, `CREATING`, `PREEMPTED` …), shown to the user.
-        hosts: its hosts by worker index; empty until Google has given them addresses.
+        hosts: its hosts by worker index; empty until Google has given them addresses and an id.
         created_at: when it was created, None where that is not known.
         labels: its labels.
         owner: who it belongs to, by its label; empty where it has none.
@@ -163,6 +167,7 @@ class QueuedSlice:
         state: Google's word for its state (`WAITING_FOR_RESOURCES`, `ACTIVE` …), shown to the user.
         is_granted: whether it has left the queue and its slice is being created.
         problem: why it has failed, empty where Google does not say or it has not.
+        failure: what kind of error a failure of it is, by what Google says; a stockout where it says nothing that iris knows.
         created_at: when it was made, None where that is not known.
         labels: its labels, which are those of the slice.
         owner: who it belongs to, by its label; empty where it has none.
@@ -177,6 +182,7 @@ class QueuedSlice:
     state: str = ""
     is_granted: bool = False
     problem: str = ""
+    failure: type[InventoryError] = OutOfCapacityError
     created_at: datetime | None = None
     labels: Mapping[str, str] = field(default_factory=_nothing, hash=False)
     owner: str = ""

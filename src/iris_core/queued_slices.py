@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from iris_core.config import QueuedConfig
-from iris_core.errors import ClusterError, InventoryError, IrisError, OutOfCapacityError
+from iris_core.errors import ClusterError, InventoryError, IrisError, OutOfCapacityError, QuotaExceededError
 from iris_core.model import VmPhase
 from iris_core.parallel import do_each
 from iris_core.patience import Patience
@@ -27,6 +27,11 @@ _POLL_SECONDS: Final = 10.0  # one gcloud command for all requests together; the
 
 # A request that Google has begun to fulfil when its time is over is let finish, for as long as a slice takes to boot.
 _GRANTED_GRACE: Final = timedelta(minutes=20)
+
+_ADVICE: Final[Mapping[type[InventoryError], str]] = {
+    OutOfCapacityError: "Try again later, in another zone, or with another type.",
+    QuotaExceededError: "Delete what is no longer needed, or ask for more quota; trying again does not help until then.",
+}
 
 
 def check_wanted(give_up: threading.Event) -> None:
@@ -141,10 +146,10 @@ class QueuedSlices:
             self._listener(Progress(title, Stage.DONE, f"{now.name} is there"))
             return True
         if now.phase is not VmPhase.PENDING:
-            return OutOfCapacityError(
+            return now.failure(
                 f"The request {now.name} for a slice came to nothing: it is {now.state}.",
                 detail=now.problem,
-                advice="Try again later, in another zone, or with another type.",
+                advice=_ADVICE.get(now.failure, ""),
             )
         if self._clock.now() >= deadline + (_GRANTED_GRACE if now.is_granted else timedelta()):
             return OutOfCapacityError(

@@ -298,6 +298,16 @@ def test_an_empty_cluster_has_no_resources(inventory: VmInventory) -> None:
     assert list(inventory.list_resources(all_zones=True)) == []
 
 
+def test_what_comes_after_a_calling_off_is_carried_out(inventory: VmInventory) -> None:
+    """Only what runs at that moment is ended: who calls a creation off deletes next."""
+    controller = inventory.ensure_controller()
+    inventory.call_off()
+    inventory.delete(controller)
+    inventory.call_off()
+    assert inventory.find_controller() is None
+    assert inventory.ensure_controller().name == controller.name
+
+
 def test_close_is_idempotent(inventory: VmInventory) -> None:
     """Closing twice is as good as once."""
     inventory.close()

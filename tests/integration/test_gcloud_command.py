@@ -239,6 +239,19 @@ def test_calling_off_ends_changes_that_run_or_wait_and_nothing_else(place: Place
     assert command.run(["delete"], changes=True) == "[]\n"
 
 
+def test_calling_off_ends_a_call_that_has_still_to_change_something(place: Place) -> None:
+    """What took its era before is refused, however late it comes; what reads is not, nor what a later call changes."""
+    command = place.gcloud('echo x >> "$HERE/ran"; echo "[]"')
+    era = command.era()
+    assert command.run(["create"], changes=True, era=era) == "[]\n"
+    command.call_off()
+    assert command.run(["list"], era=era) == "[]\n"
+    with pytest.raises(InventoryToolError, match="may still happen"):
+        command.run(["create"], changes=True, era=era)
+    assert len(place.lines("ran")) == 2
+    assert command.run(["delete"], changes=True, era=command.era()) == "[]\n"
+
+
 def test_so_many_run_at_a_time_and_no_more(place: Place) -> None:
     """The bound holds for any number of threads."""
     command = place.gcloud('echo + >> "$HERE/trace"; sleep 0.05; echo - >> "$HERE/trace"; echo "[]"', most_commands=2)

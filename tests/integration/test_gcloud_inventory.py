@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +19,7 @@ from iris_core.config import (
     ControllerConfig,
     GcpConfig,
     Mode,
+    QueuedConfig,
     Route,
     SshConfig,
     WorkerGroupConfig,
@@ -34,6 +35,7 @@ from iris_core.errors import (
     ResourceExistsError,
     ResourceNotFoundError,
 )
+from iris_core.labels import creation_in
 from iris_core.model import VmPhase
 from tests.lab.cloud import PROJECT, ZONE
 from tests.lab.http_shapes import ApiError
@@ -97,7 +99,8 @@ def test_the_cloud_gets_what_was_configured(gcloud_api: GcloudApi, inventory: Gc
     assert "example/controller" in metadata["startup-script"]
 
     node = gcloud_api.cloud.get(slice_.name).body
-    assert node["labels"] == {**instance["labels"], "team": "red", "iris-group": "tpu"}
+    own = {"team": "red", "iris-group": "tpu", "iris-creation": creation_in(slice_.labels)}
+    assert node["labels"] == {**instance["labels"], **own}
     assert node["schedulingConfig"]["spot"] is True
     assert "'a, b=c\nd'" in node["metadata"]["startup-script"]
     assert (slice_.phase, len(slice_.hosts)) == (VmPhase.READY, 4)
@@ -309,6 +312,16 @@ FAULTS = [
         create,
     ),
     Fault(
+        "tpu quota of nothing",
+        "POST",
+        r"/nodes$",
+        ApiError(
+            429, "Quota limit 'TPUV6EPreemptiblePerProjectPerRegionForTPUAPI' has been exceeded. Limit: 0 in region r."
+        ),
+        QuotaExceededError,
+        create,
+    ),
+    Fault(
         "tpu rate",
         "POST",
         r"/nodes$",
@@ -349,6 +362,26 @@ def test_a_stockout_is_told_as_one(
     assert caught.value.retryable
     assert inventory.find_controller() is None
     assert not inventory.list_slices()
+
+
+@pytest.mark.parametrize(
+    ("kind", "look"), [("slice", r"/operations/"), ("request", r"/queuedResources/")], ids=["slice", "request"]
+)
+def test_a_creation_that_is_repeated_makes_one(
+    gcloud_api: GcloudApi, inventory: GcloudInventory, kind: str, look: str
+) -> None:
+    """Google has accepted it, and refuses gcloud's first look at it: the repeated command finds what the first has made."""
+    limited = "Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute'"
+    gcloud_api.cloud.creation_seconds = 4
+    gcloud_api.cloud.faults.fail("GET", look, ApiError(429, limited))
+    if kind == "slice":
+        created = inventory.create_slice(GROUP)
+        assert created.phase is VmPhase.READY
+        assert [one.name for one in inventory.list_slices()] == [created.name]
+    else:
+        asked = inventory.queue_slice(replace(GROUP, queued=QueuedConfig()))
+        assert [one.name for one in inventory.list_queued()] == [asked.name]
+    assert sum(request.method == "POST" for request in gcloud_api.cloud.requests) == 2
 
 
 def test_a_slice_that_another_process_deletes_is_gone(gcloud_api: GcloudApi, inventory: GcloudInventory) -> None:

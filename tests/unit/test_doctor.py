@@ -44,8 +44,9 @@ class Gcloud:
             "auth list": [{"account": "joe@example.com", "status": "ACTIVE"}],
         }
 
-    def run(self, argv: Sequence[str], *, changes: bool = False) -> str:
+    def run(self, argv: Sequence[str], *, changes: bool = False, era: int | None = None) -> str:
         assert not changes
+        assert era is None
         command = " ".join(argv)
         for words, answer in self.answers.items():
             if command.startswith(words):
@@ -53,6 +54,10 @@ class Gcloud:
                     raise answer
                 return answer if isinstance(answer, str) else json.dumps(answer)
         return "{}"
+
+    def era(self) -> int:
+        """Nothing is ever called off."""
+        return 0
 
     def call_off(self) -> None:
         """Nothing runs."""

@@ -43,20 +43,28 @@ _END_SECONDS = 3.0  # gcloud's own handler of SIGTERM takes a fraction of a seco
 class GcloudRunner(Protocol):
     """What runs gcloud commands. Every method may be called from any thread."""
 
-    def run(self, argv: Sequence[str], *, changes: bool = False) -> str:
+    def run(self, argv: Sequence[str], *, changes: bool = False, era: int | None = None) -> str:
         """Run `gcloud *argv` to its end and return what it printed on stdout: JSON.
 
         Args:
             argv: after `gcloud`, without project and format.
             changes: whether it creates, starts or deletes something, and so may take many minutes.
+            era: when what it is part of began: what changes something is refused if it has been called off since. None: now.
 
         Raises:
             InventoryError: it failed; see `errors.gcloud_error`.
         """
         ...
 
+    def era(self) -> int:
+        """How often `call_off` was called. What takes several commands asks at its very beginning, and gives each the answer."""
+        ...
+
     def call_off(self) -> None:
-        """End the commands that change something and run, or wait to: they raise `InventoryToolError`. Later ones are not affected."""
+        """End the commands that change something and run, wait to, or come of an earlier era: they raise `InventoryToolError`.
+
+        What is begun later is not affected.
+        """
         ...
 
     def close(self) -> None:
@@ -108,7 +116,7 @@ class GcloudCommand:
         self._times_called_off = 0
         self._closed = threading.Event()
 
-    def run(self, argv: Sequence[str], *, changes: bool = False) -> str:
+    def run(self, argv: Sequence[str], *, changes: bool = False, era: int | None = None) -> str:
         """See `GcloudRunner`. What passes by itself is tried again for a while, see `retries`; nothing else is.
 
         Raises:
@@ -117,10 +125,10 @@ class GcloudCommand:
         """
         command = [*self._find(), *argv, f"--project={self._project_id}", "--format=json", "--quiet"]
         tries = 0
-        era = self._times_called_off
+        era = self.era() if era is None else era
         while True:
             with self._place(command, era, changes=changes):
-                status, stdout, stderr = self._run_once(command, changes=changes)
+                status, stdout, stderr = self._run_once(command, era, changes=changes)
             if status != 0 and self._is_called_off(era, changes=changes):
                 raise _given_up_error(command)
             if status == 0 and not is_partial(stderr):
@@ -140,6 +148,10 @@ class GcloudCommand:
             )
             if self._clock.wait(self._closed, pause):
                 raise _closed_error(command)
+
+    def era(self) -> int:
+        """See `GcloudRunner`."""
+        return self._times_called_off
 
     def call_off(self) -> None:
         """See `GcloudRunner`. Returns at once."""
@@ -183,10 +195,7 @@ class GcloudCommand:
             self._places.wait_for(
                 lambda: self._closed.is_set() or self._is_called_off(era, changes=changes) or is_free()
             )
-            if self._closed.is_set():
-                raise _closed_error(command)
-            if self._is_called_off(era, changes=changes):
-                raise _given_up_error(command)
+            self._check_wanted(command, era, changes=changes)
             self._busy += 1
             self._busy_changes += changes
         try:
@@ -197,12 +206,19 @@ class GcloudCommand:
                 self._busy_changes -= changes
                 self._places.notify_all()
 
+    def _check_wanted(self, command: Sequence[str], era: int, *, changes: bool) -> None:
+        """Go on only if nobody has ended it; with the lock held."""
+        if self._closed.is_set():
+            raise _closed_error(command)
+        if self._is_called_off(era, changes=changes):
+            raise _given_up_error(command)
+
     def _is_called_off(self, era: int, *, changes: bool) -> bool:
         return changes and self._times_called_off != era
 
-    def _run_once(self, command: Sequence[str], *, changes: bool) -> tuple[int, str, str]:
+    def _run_once(self, command: Sequence[str], era: int, *, changes: bool) -> tuple[int, str, str]:
         timeout_seconds = self._change_timeout_seconds if changes else self._read_timeout_seconds
-        process = self._start(command, changes=changes)
+        process = self._start(command, era, changes=changes)
         try:
             stdout, stderr = process.communicate(timeout=timeout_seconds)
         except subprocess.TimeoutExpired as error:
@@ -222,11 +238,10 @@ class GcloudCommand:
             raise _closed_error(command)
         return process.returncode, _text(stdout), _text(stderr)
 
-    def _start(self, command: Sequence[str], *, changes: bool) -> subprocess.Popen[bytes]:
+    def _start(self, command: Sequence[str], era: int, *, changes: bool) -> subprocess.Popen[bytes]:
         environment = {**(os.environ if self._environment is None else self._environment), **GCLOUD_ENVIRONMENT}
-        with self._places:  # so that `close` sees every process
-            if self._closed.is_set():
-                raise _closed_error(command)
+        with self._places:  # so that `close` and `call_off` see every process
+            self._check_wanted(command, era, changes=changes)
             try:
                 process = start_guarded(command, environment)
             except OSError as error:

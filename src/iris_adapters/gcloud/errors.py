@@ -8,7 +8,7 @@ of the table is part of its meaning: the first row of which a pattern is found w
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from iris_core.errors import (
@@ -43,11 +43,24 @@ class _Row:
     error: type[InventoryError]
     problem: str
     advice: str
-    patterns: tuple[str, ...]
+    patterns: tuple[str, ...] = ()
 
     def matches(self, text: str) -> bool:
         return any(re.search(pattern, text, re.IGNORECASE) for pattern in self.patterns)
 
+
+# Two that have their words in several rows, because what is more specific has to be looked for in between.
+_RATE: Final = _Row(
+    RateLimitedError,
+    "Google Cloud says there were too many requests in a short time",
+    "Nothing is wrong: wait a minute and try again.",
+)
+_QUOTA: Final = _Row(
+    QuotaExceededError,
+    "The project's quota does not allow it",
+    "Delete what is no longer needed, or ask for more at https://console.cloud.google.com/iam-admin/quotas; "
+    "trying again does not help until then.",
+)
 
 # Texts: gcloud SDK 528 against a local API, Google's documentation, and public issue threads of projects that met them.
 _TABLE: Final = (
@@ -78,18 +91,17 @@ _TABLE: Final = (
         "Run `gcloud services enable compute.googleapis.com tpu.googleapis.com`, wait a minute, and try again.",
         ("SERVICE_DISABLED", "has not been used in project", r"API \[[^\]]*\] not enabled", "accessNotConfigured"),
     ),
-    _Row(
-        RateLimitedError,
-        "Google Cloud says there were too many requests in a short time",
-        "Nothing is wrong: wait a minute and try again.",
-        (
+    replace(
+        _RATE,
+        patterns=(
             r"\bper (minute|second|\d+ seconds)\b",
+            r"'\w*Per(Minute|Second)\w*'",
             "rateLimitExceeded",
             "rate limit exceeded",
-            "too many requests",
-            r"\bHTTPError 429\b",
         ),
     ),
+    # Named quotas come as HTTP's 429 (marin#1612) and as code 8, too.
+    replace(_QUOTA, patterns=(r"quota (limit )?'[^']*' (has been )?(exceeded|exhausted)",)),
     _Row(
         OutOfCapacityError,
         "The zone has no capacity for this at the moment (a stockout)",
@@ -102,19 +114,8 @@ _TABLE: Final = (
             r"\bSTOCKOUT\b",
         ),
     ),
-    _Row(
-        QuotaExceededError,
-        "The project's quota does not allow it",
-        "Delete what is no longer needed, or ask for more at https://console.cloud.google.com/iam-admin/quotas; "
-        "trying again does not help until then.",
-        (
-            r"quota '[^']*' (exceeded|exhausted)",
-            "quota exceeded",
-            "quotaExceeded",
-            "QUOTA_EXCEEDED",
-            "RESOURCE_EXHAUSTED",
-        ),
-    ),
+    replace(_RATE, patterns=("too many requests", r"\bHTTPError 429\b")),
+    replace(_QUOTA, patterns=("quota exceeded", "quotaExceeded", "QUOTA_EXCEEDED", "RESOURCE_EXHAUSTED")),
     _Row(
         OutOfCapacityError,
         "Google Cloud ran out of something (code 8) that it does not name",
@@ -229,6 +230,12 @@ def is_contention(stderr: str) -> bool:
     return "database is locked" in stderr
 
 
+def failure_told(message: str) -> type[InventoryError] | None:
+    """What kind of error Google means by a message that is no command's: why a queued resource failed. None: the table has no such."""
+    row = _row_of(message)
+    return None if row is None else row.error
+
+
 def gcloud_error(argv: Sequence[str], exit_status: int, stderr: str) -> InventoryError:
     """The error that a failed gcloud command is.
 
@@ -238,10 +245,9 @@ def gcloud_error(argv: Sequence[str], exit_status: int, stderr: str) -> Inventor
         stderr: all it printed there.
     """
     detail = _detail(stderr)
-    one_line = " ".join(detail.split())  # gcloud wraps some messages, as YAML does
-    for row in _TABLE:
-        if row.matches(one_line):
-            return row.error(f"{row.problem}.", argv=argv, exit_status=exit_status, detail=detail, advice=row.advice)
+    row = _row_of(detail)
+    if row is not None:
+        return row.error(f"{row.problem}.", argv=argv, exit_status=exit_status, detail=detail, advice=row.advice)
     if exit_status == _USAGE_EXIT_STATUS:
         return InventoryToolError(
             "gcloud did not understand its command line.",
@@ -257,6 +263,11 @@ def gcloud_error(argv: Sequence[str], exit_status: int, stderr: str) -> Inventor
         detail=detail,
         advice="Run the command by hand with --verbosity=debug to see more.",
     )
+
+
+def _row_of(text: str) -> _Row | None:
+    one_line = " ".join(text.split())  # gcloud wraps some messages, as YAML does
+    return next((row for row in _TABLE if row.matches(one_line)), None)
 
 
 def _detail(stderr: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from iris_adapters.gcloud.creating import ClusterMaker
 from iris_adapters.gcloud.deleting import ClusterRemover
 from iris_adapters.gcloud.json_shape import as_text, parse_object
 from iris_adapters.gcloud.payloads import queued_slice
 from iris_adapters.gcloud.reading import ClusterReader
-from iris_core.errors import ConfigError, InventoryError, ResourceExistsError, ResourceNotFoundError
+from iris_core.errors import ConfigError, InventoryError, InventoryToolError, ResourceExistsError, ResourceNotFoundError
 from iris_core.labels import managed_label
 from iris_core.model import ControllerVm, VmPhase, controller_name
 
@@ -36,6 +37,7 @@ class GcloudInventory:
         owner: who owns what is created, as a label's value; asked when it is needed.
         ssh_public_key: the public key, one OpenSSH line, that new hosts are to accept.
         ssh_user: for which user.
+        new_creation: gives a label's value for each creation of a slice, another one every time.
 
     Raises:
         ConfigError: there is no section `gcp`.
@@ -50,6 +52,7 @@ class GcloudInventory:
         owner: Callable[[], str],
         ssh_public_key: Callable[[], str],
         ssh_user: str,
+        new_creation: Callable[[], str] = lambda: uuid4().hex,
     ) -> None:
         if config.gcp is None:
             raise ConfigError("is needed to use Google Cloud", key_path="gcp")
@@ -63,11 +66,13 @@ class GcloudInventory:
         self._maker = ClusterMaker(
             config,
             config.gcp,
+            self._reader,
             gcloud,
             clock,
             owner=owner,
             ssh_public_key=ssh_public_key,
             ssh_user=ssh_user,
+            new_creation=new_creation,
             pause=self._pause,
         )
         self._remover = ClusterRemover(
@@ -96,11 +101,12 @@ class GcloudInventory:
         Raises:
             ResourceExistsError: a VM of the controller's name is not this cluster's.
         """
+        era = self._gcloud.era()
         deadline = self._clock.monotonic() + self._gcp.gcloud_change_timeout_seconds
         while True:
             instance = self._reader.controller_instance()
             if instance is None:
-                instance = self._create_controller(made)
+                instance = self._create_controller(era, made)
             if not self._reader.is_managed(instance):
                 raise ResourceExistsError(
                     f"There is a VM {self._controller_name} in {self._gcp.zone} that this cluster has not made: it lacks the label "
@@ -109,9 +115,9 @@ class GcloudInventory:
                 )
             controller = self._reader.controller(instance)
             if controller.state == "TERMINATED":
-                self._controller_command("start", made)
+                self._controller_command("start", era, made)
             elif controller.state == "SUSPENDED":
-                self._controller_command("resume", made)
+                self._controller_command("resume", era, made)
             elif controller.phase not in {VmPhase.STOPPED, VmPhase.DELETING}:
                 return controller
             elif self._clock.monotonic() >= deadline:
@@ -121,7 +127,7 @@ class GcloudInventory:
                     advice="Look at it in the console.",
                 )
             else:
-                self._pause(_LOOK_AGAIN_SECONDS)
+                self._pause(_LOOK_AGAIN_SECONDS, era)
 
     def list_slices(self) -> Sequence[Slice]:
         """See `VmInventory`. By name."""
@@ -142,12 +148,12 @@ class GcloudInventory:
             OutOfCapacityError, QuotaExceededError: try again later, elsewhere, or with more quota.
         """
         name = self._maker.create_slice(group)
-        return self._reader.slice(self._described("tpu-vm", name))
+        return self._reader.slice(self._reader.described("tpu-vm", name))
 
     def queue_slice(self, group: WorkerGroupConfig) -> QueuedSlice:
         """See `VmInventory`. The request bears the name of the slice that comes of it."""
         name = self._maker.queue_slice(group)
-        return queued_slice(self._described("queued-resources", name), label_prefix=self._prefix)
+        return queued_slice(self._reader.described("queued-resources", name), label_prefix=self._prefix)
 
     def delete(self, resource: Resource) -> None:
         """See `VmInventory`."""
@@ -179,9 +185,9 @@ class GcloudInventory:
     def _controller_name(self) -> str:
         return controller_name(self._prefix)
 
-    def _create_controller(self, made: Callable[[], object] | None) -> JsonObject:
+    def _create_controller(self, era: int, made: Callable[[], object] | None) -> JsonObject:
         try:
-            self._maker.create_controller()
+            self._maker.create_controller(era)
         except ResourceExistsError:
             # Somebody was quicker. (Or it is not the VM that exists but a disk of its name.)
             if (created := self._reader.controller_instance()) is None:
@@ -197,17 +203,17 @@ class GcloudInventory:
             )
         return created
 
-    def _controller_command(self, verb: str, made: Callable[[], object] | None) -> None:
-        self._gcloud.run(
-            ["compute", "instances", verb, self._controller_name, f"--zone={self._gcp.zone}"], changes=True
-        )
+    def _controller_command(self, verb: str, era: int, made: Callable[[], object] | None) -> None:
+        command = ["compute", "instances", verb, self._controller_name, f"--zone={self._gcp.zone}"]
+        self._gcloud.run(command, changes=True, era=era)
         if made is not None:
             made()
 
-    def _described(self, kind: str, name: str) -> JsonObject:
-        output = self._gcloud.run(["compute", "tpus", kind, "describe", name, f"--zone={self._gcp.zone}"])
-        return parse_object(output, f"{kind} {name}")
-
-    def _pause(self, seconds: float) -> None:
+    def _pause(self, seconds: float, era: int) -> None:
         if self._clock.wait(self._closed, seconds):
             raise InventoryError("The inventory was closed while it was being asked.")
+        if self._gcloud.era() != era:
+            raise InventoryToolError(
+                "It was given up while it was waited for; what the cloud was asked for may still happen.",
+                advice="See what there is: `iris status`.",
+            )

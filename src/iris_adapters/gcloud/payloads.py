@@ -10,9 +10,11 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from iris_adapters.gcloud.errors import failure_told
 from iris_adapters.gcloud.json_shape import as_object, as_text, checked, list_at, malformed, text_at, time_at
 from iris_adapters.gcloud.phases import GRANTED, gce_phase, queued_phase, tpu_phase
 from iris_core.config import Route
+from iris_core.errors import OutOfCapacityError
 from iris_core.labels import expiry_in, group_label, owner_in
 from iris_core.model import ControllerVm, Hardware, Host, HostRole, QueuedSlice, Slice, VmPhase
 
@@ -107,7 +109,7 @@ def controller_from_instance(payload: JsonObject, *, port: int, route: Route) ->
 
 
 def slice_from_node(payload: JsonObject, *, label_prefix: str, route: Route) -> Slice:
-    """The worker slice that this TPU node is. It has one host for every network endpoint.
+    """The worker slice that this TPU node is. It has one host for every network endpoint, and none where it has no id.
 
     Args:
         payload: from `tpu-vm list` or `describe`.
@@ -122,9 +124,11 @@ def slice_from_node(payload: JsonObject, *, label_prefix: str, route: Route) -> 
     labels = labels_of(payload, what)
     state = text_at(payload, "state", what)
     phase = tpu_phase(state)
-    # Nothing says that a node has its id from the first moment on, and nothing needs it before there are hosts to reach.
-    has_id = phase is not VmPhase.PENDING or "id" in payload
-    instance_id = checked(_ID, text_at(payload, "id", what), what, "id") if has_id else ""
+    # An id tells the hosts of one life of a node from those of the next: without one there are none that could be reached. Nothing
+    # says that a node has its id from the first moment to the last, and what is to be deleted must be listed all the same.
+    needs_id = phase is VmPhase.READY or payload.get("id") not in (None, "")
+    instance_id = checked(_ID, text_at(payload, "id", what), what, "id") if needs_id else ""
+    endpoints = _worker_endpoints(payload, what) if instance_id else []
     hosts = tuple(
         Host(
             name=f"{name}-w{index}",
@@ -135,7 +139,7 @@ def slice_from_node(payload: JsonObject, *, label_prefix: str, route: Route) -> 
             slice_name=name,
             worker_index=index,
         )
-        for index, endpoint in enumerate(_worker_endpoints(payload, what))
+        for index, endpoint in enumerate(endpoints)
     )
     return Slice(
         name=name,
@@ -172,6 +176,7 @@ def queued_slice(payload: JsonObject, *, label_prefix: str) -> QueuedSlice:
     state = text_at(status, "state", what)
     failure = as_object(status.get("failedData") or {}, what, "state.failedData")
     error = as_object(failure.get("error") or {}, what, "state.failedData.error")
+    problem = as_text(error.get("message") or "", what, "state.failedData.error.message")
     scheduling = {"spot": "spot" in payload, "reserved": "reservationName" in payload}
     return QueuedSlice(
         name=name,
@@ -180,7 +185,8 @@ def queued_slice(payload: JsonObject, *, label_prefix: str) -> QueuedSlice:
         phase=queued_phase(state),
         state=state,
         is_granted=state == GRANTED,
-        problem=as_text(error.get("message") or "", what, "state.failedData.error.message"),
+        problem=problem,
+        failure=failure_told(problem) or OutOfCapacityError,
         created_at=time_at(payload, "createTime", what),
         labels=labels,
         owner=owner_in(labels),

@@ -84,6 +84,15 @@ class ClusterReader:
         ours = (node for node in nodes if self.is_managed(node) and self._has_our_name(node))
         return sorted((self.slice(node) for node in ours), key=lambda slice_: (slice_.zone, slice_.name))
 
+    def described(self, kind: str, name: str) -> JsonObject:
+        """The node (kind `tpu-vm`) or queued resource (`queued-resources`) of a name in the cluster's zone, whosoever's it is.
+
+        Raises:
+            ResourceNotFoundError: there is none.
+        """
+        output = self._gcloud.run(["compute", "tpus", kind, "describe", name, f"--zone={self._gcp.zone}"])
+        return parse_object(output, f"{kind} {name}")
+
     def slice(self, node: JsonObject) -> Slice:
         """The slice that a node is."""
         return slice_from_node(node, label_prefix=self._prefix, route=self._gcp.ssh.route)

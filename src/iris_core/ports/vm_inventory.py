@@ -54,13 +54,17 @@ class VmInventory(Protocol):
         ...
 
     def create_slice(self, group: WorkerGroupConfig) -> Slice:
-        """Create one worker slice of the group at once and return it; its hosts may not be known yet."""
+        """Create one worker slice of the group at once and return it; its hosts may not be known yet.
+
+        Never more than one. After an error there may be one all the same, of which the cloud has not answered in time: look.
+        """
         ...
 
     def queue_slice(self, group: WorkerGroupConfig) -> QueuedSlice:
         """Ask for one worker slice of the group, to be created when there is capacity, and return the request.
 
-        The cloud itself lets it fail some minutes after the group's `queued.wait_minutes`.
+        Never for more than one; an error is to be read as for `create_slice`. The cloud itself lets the request fail some minutes after
+        the group's `queued.wait_minutes`.
         """
         ...
 
@@ -78,7 +82,8 @@ class VmInventory(Protocol):
     def call_off(self) -> None:
         """End what is being created or deleted at this moment: those calls raise an `InventoryError`, here or soon after.
 
-        What they have asked of the cloud may still happen there. Later calls are not affected.
+        One that is still looking asks for nothing any more; what others have asked of the cloud may still happen there. Later calls are
+        not affected.
         """
         ...
 

@@ -276,6 +276,21 @@ class TestTheQueue:
             rig.start()
         assert rig.inventory.names() == [CONTROLLER]
 
+    def test_one_that_has_failed_for_want_of_quota_is_no_stockout(self) -> None:
+        """What the cloud has told is what is raised: trying again later or elsewhere would not help."""
+        rig = Rig(QUEUED)
+
+        def fail() -> None:
+            [request] = rig.inventory.list_queued()
+            problem = "Quota limit 'X' has been exceeded"
+            failed = replace(request, phase=VmPhase.FAILED, problem=problem, failure=QuotaExceededError)
+            rig.inventory.put_queued(failed)
+
+        rig.clock.call_later(30, fail)
+        with pytest.raises(QuotaExceededError, match=r"Quota limit 'X'[\s\S]*more quota"):
+            rig.start()
+        assert rig.inventory.names() == [CONTROLLER]
+
     def test_one_that_cannot_be_deleted_is_named(self) -> None:
         """It may still become a slice, which the error says."""
         rig = Rig(QUEUED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from iris_adapters.fakes import FakeClock
@@ -10,6 +11,8 @@ from iris_core.config import ClusterConfig, ControllerConfig, GcpConfig, Mode, W
 from tests.unit.gcloud.payload_builders import ZONE, node
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.unit.gcloud.scripted_gcloud import ScriptedGcloud
 
 GCP = GcpConfig(project_id="p", zone=ZONE, gcloud_change_timeout_seconds=60)
@@ -26,6 +29,7 @@ def make(
     gcp: GcpConfig = GCP,
     controller: ControllerConfig | None = None,
     clock: FakeClock | None = None,
+    owner: Callable[[], str] = lambda: "joe",
 ) -> GcloudInventory:
     config = ClusterConfig(
         mode=Mode.GCP, label_prefix=prefix, gcp=gcp, controller=controller or ControllerConfig(port=4711)
@@ -34,9 +38,10 @@ def make(
         config,
         gcloud,
         clock or FakeClock(auto_advance=True),
-        owner=lambda: "joe",
+        owner=owner,
         ssh_public_key=lambda: "ssh-ed25519 AAAA joe@home, sweet home\n",
         ssh_user="joe",
+        new_creation=map(str, count(1)).__next__,
     )
 
 

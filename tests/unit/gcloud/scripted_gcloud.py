@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iris_core.errors import InventoryError, ResourceExistsError, ResourceNotFoundError
+from iris_core.errors import InventoryError, InventoryToolError, ResourceExistsError, ResourceNotFoundError
 from tests.unit.gcloud.payload_builders import ZONE, instance, node, queued_resource
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class ScriptedGcloud:
         changes: the verbs of those that were given as changing something.
         files: what the files of `--metadata-from-file` held, by metadata key, of the last creation.
         before: called with every command before it is carried out; may raise, or change the cloud.
+        called_off: how often `call_off` was called.
         closed: how often `close` was called.
     """
 
@@ -55,10 +56,13 @@ class ScriptedGcloud:
         self.changes: list[str] = []
         self.files: dict[str, str] = {}
         self.before: Callable[[Sequence[str]], None] = lambda _argv: None
+        self.called_off = 0
         self.closed = 0
 
-    def run(self, argv: Sequence[str], *, changes: bool = False) -> str:
+    def run(self, argv: Sequence[str], *, changes: bool = False, era: int | None = None) -> str:
         """See `GcloudRunner`."""
+        if changes and era not in (None, self.called_off):
+            raise InventoryToolError("It was given up; it may still happen.")
         self.commands.append(list(argv))
         words = [word for word in argv if not word.startswith("--")]
         if words[0] == "config":
@@ -72,8 +76,13 @@ class ScriptedGcloud:
         self.before(argv)
         return json.dumps(self._answer(kind, verb, names, argv))
 
+    def era(self) -> int:
+        """See `GcloudRunner`."""
+        return self.called_off
+
     def call_off(self) -> None:
-        """Nothing runs."""
+        """See `GcloudRunner`. Nothing runs."""
+        self.called_off += 1
 
     def close(self) -> None:
         """Counted."""

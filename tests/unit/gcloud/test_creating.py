@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -14,16 +18,18 @@ from iris_adapters.fakes import FakeClock
 from iris_adapters.gcloud.inventory import GcloudInventory
 from iris_core.config import ClusterConfig, ContainerConfig, ControllerConfig, GcpConfig, Mode, WorkerGroupConfig
 from iris_core.errors import (
+    CloudUnavailableError,
     InventoryError,
     ResourceExistsError,
 )
+from iris_core.labels import creation_in
 from iris_core.model import VmPhase
 from tests.unit.gcloud.inventory_rig import GCP, GROUP, make, managed
-from tests.unit.gcloud.payload_builders import ZONE, instance, node
+from tests.unit.gcloud.payload_builders import ZONE, instance, node, queued_resource
 from tests.unit.gcloud.scripted_gcloud import ScriptedGcloud
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def test_a_missing_controller_is_created() -> None:
@@ -67,6 +73,38 @@ def test_no_file_is_left_behind() -> None:
     gcloud = ScriptedGcloud()
     make(gcloud).ensure_controller()
     assert not Path(gcloud.option("metadata-from-file").removeprefix("ssh-keys=")).exists()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda inventory: inventory.ensure_controller(),
+        lambda inventory: inventory.create_slice(GROUP),
+        lambda inventory: inventory.queue_slice(GROUP),
+    ],
+    ids=["controller", "slice", "request"],
+)
+def test_files_that_cannot_be_written_are_an_error_that_says_what_to_do(
+    act: Callable[[GcloudInventory], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is no error in iris, which would end the healing for good; nothing was asked of Google."""
+    gcloud = ScriptedGcloud()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(InventoryError, match=r"gone[\s\S]*TMPDIR") as caught:
+        act(make(gcloud))
+    assert isinstance(caught.value.__cause__, OSError)
+    assert gcloud.changes == []
+
+
+def test_files_that_cannot_be_removed_undo_no_creation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slice is there, and costs money, whatever becomes of a directory below /tmp."""
+    gcloud = ScriptedGcloud()
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    gcloud.before = lambda _argv: monkeypatch.setattr(os, "rmdir", refuse)
+    assert make(gcloud).create_slice(GROUP).name in gcloud.nodes
 
 
 def test_an_existing_controller_is_adopted() -> None:
@@ -164,7 +202,13 @@ def test_a_slice_is_created_under_a_name_with_the_time() -> None:
     created = make(gcloud).create_slice(GROUP)
 
     assert (created.name, created.group) == ("iris-tpu-20260101000000", "tpu")
-    ours = {"iris-managed": "true", "iris-cluster": "iris", "iris-owner": "joe", "iris-group": "tpu"}
+    ours = {
+        "iris-managed": "true",
+        "iris-cluster": "iris",
+        "iris-owner": "joe",
+        "iris-group": "tpu",
+        "iris-creation": "1",
+    }
     assert created.labels == {"team": "red", **ours}
     create = gcloud.commands[0]
     assert create[:5] == ["compute", "tpus", "tpu-vm", "create", "iris-tpu-20260101000000"]
@@ -188,7 +232,13 @@ def test_users_labels_do_not_replace_the_clusters() -> None:
         name="tpu", accelerator_type="t", runtime_version="v", labels={"iris-managed": "no", "iris-group": "x"}
     )
     created = make(gcloud).create_slice(group)
-    ours = {"iris-managed": "true", "iris-cluster": "iris", "iris-owner": "joe", "iris-group": "tpu"}
+    ours = {
+        "iris-managed": "true",
+        "iris-cluster": "iris",
+        "iris-owner": "joe",
+        "iris-group": "tpu",
+        "iris-creation": "1",
+    }
     assert created.labels == ours
 
 
@@ -216,17 +266,144 @@ def test_a_name_that_another_process_took_is_not_insisted_on() -> None:
     assert make(gcloud).create_slice(GROUP).name == "iris-tpu-20260101000000-1"
 
 
+def accept_the_first(gcloud: ScriptedGcloud, accept: Callable[[str, Mapping[str, str]], dict[str, object]]) -> None:
+    """Let the cloud have what the first creation asks for, though gcloud was refused afterwards, so that the command is repeated.
+
+    Args:
+        gcloud: whose creation it is; it finds what it was to create.
+        accept: makes it of its name and labels.
+    """
+    accepted: list[str] = []
+
+    def before(argv: Sequence[str]) -> None:
+        if "create" in argv and not accepted:
+            name = argv[argv.index("create") + 1]
+            accepted.append(name)
+            labels = dict(pair.split("=") for pair in gcloud.option("labels").split(","))
+            there = gcloud.queued if "queued-resources" in argv else gcloud.nodes
+            there[name] = accept(name, labels)
+
+    gcloud.before = before
+
+
+def test_a_slice_that_a_repeated_command_finds_there_is_the_one_it_has_made() -> None:
+    """No second one is created, of which the first would be forgotten."""
+    gcloud = ScriptedGcloud()
+    accept_the_first(gcloud, lambda name, labels: node(name, labels=labels))
+    created = make(gcloud).create_slice(GROUP)
+    assert list(gcloud.nodes) == [created.name]
+    assert gcloud.changes == ["create"]
+
+
+def test_a_request_that_a_repeated_command_finds_there_is_the_one_it_has_made() -> None:
+    """By the labels of the node that it asks for."""
+    gcloud = ScriptedGcloud()
+    accept_the_first(gcloud, lambda name, labels: queued_resource(name, labels=labels))
+    made = make(gcloud).queue_slice(GROUP)
+    assert list(gcloud.queued) == [made.name]
+    assert gcloud.changes == ["create"]
+
+
+def test_a_controller_that_a_repeated_command_finds_there_is_adopted() -> None:
+    """Its name is the only one there is: whoever made it, no second one comes of it."""
+    gcloud = ScriptedGcloud()
+
+    def accept(argv: Sequence[str]) -> None:
+        if "create" in argv:
+            gcloud.instances["iris-controller-iris"] = instance(status="PROVISIONING")
+
+    gcloud.before = accept
+    assert make(gcloud).ensure_controller().phase is VmPhase.PENDING
+    assert (list(gcloud.instances), gcloud.changes) == (["iris-controller-iris"], ["create"])
+
+
+def test_a_slice_that_is_found_there_is_waited_for() -> None:
+    """As gcloud waits for one: it is ready when `create_slice` returns."""
+    gcloud = ScriptedGcloud()
+    clock = FakeClock(auto_advance=True)
+
+    def accept(name: str, labels: Mapping[str, str]) -> dict[str, object]:
+        clock.call_later(45, lambda: gcloud.nodes.update({name: node(name, labels=labels)}))
+        return node(name, labels=labels, state="CREATING")
+
+    accept_the_first(gcloud, accept)
+    assert make(gcloud, clock=clock).create_slice(GROUP).phase is VmPhase.READY
+    assert 45 <= clock.monotonic() <= 60
+
+
+@pytest.mark.parametrize("state", ["CREATING", "DELETING"])
+def test_a_slice_that_is_found_there_and_vanishes_has_failed(state: str) -> None:
+    """Its operation has no reader any more, so nobody knows why."""
+    gcloud = ScriptedGcloud()
+    clock = FakeClock(auto_advance=True)
+    clock.call_later(20, gcloud.nodes.clear)
+    accept_the_first(gcloud, lambda name, labels: node(name, labels=labels, state=state))
+    with pytest.raises(InventoryError, match="iris-tpu-20260101000000 is gone"):
+        make(gcloud, clock=clock).create_slice(GROUP)
+    assert gcloud.changes == ["create"]
+
+
+def test_a_slice_that_is_found_there_and_never_gets_ready_is_an_error() -> None:
+    """After as long as gcloud would have been waited for."""
+    gcloud = ScriptedGcloud()
+    accept_the_first(gcloud, lambda name, labels: node(name, labels=labels, state="CREATING"))
+    with pytest.raises(InventoryError, match="remained CREATING; iris waited 60 s"):
+        make(gcloud).create_slice(GROUP)
+
+
+@pytest.mark.parametrize("labels", [{}, {"iris-managed": "true", "iris-creation": "another"}], ids=["none", "another"])
+def test_a_slice_of_another_creation_is_not_taken_for_ones_own(labels: Mapping[str, str]) -> None:
+    """Nor one from before there was such a label."""
+    name = "iris-tpu-20260101000000"
+    gcloud = ScriptedGcloud(nodes=[node(name, labels=labels)], queued=[queued_resource(name, labels=labels)])
+    inventory = make(gcloud)
+    assert inventory.create_slice(GROUP).name == f"{name}-1"
+    assert inventory.queue_slice(GROUP).name == f"{name}-2"
+
+
+def test_what_exists_and_cannot_be_looked_at_is_named() -> None:
+    """It may have been made by this very call, so nothing else is created, and the user is told."""
+    gcloud = ScriptedGcloud(nodes=[node("iris-tpu-20260101000000")])
+
+    def refuse(argv: Sequence[str]) -> None:
+        if "describe" in argv:
+            raise CloudUnavailableError("UNAVAILABLE")
+
+    gcloud.before = refuse
+    with pytest.raises(CloudUnavailableError) as caught:
+        make(gcloud).create_slice(GROUP)
+    assert "iris-tpu-20260101000000 is there" in "".join(caught.value.__notes__)
+    assert gcloud.changes == ["create"]
+
+
+def test_every_creation_bears_a_label_of_its_own() -> None:
+    """A random one: no two processes have the same."""
+    gcloud = ScriptedGcloud()
+    inventory = GcloudInventory(
+        ClusterConfig(mode=Mode.GCP, gcp=GCP),
+        gcloud,
+        FakeClock(auto_advance=True),
+        owner=lambda: "joe",
+        ssh_public_key=lambda: "key",
+        ssh_user="joe",
+    )
+    labels = [creation_in(inventory.create_slice(GROUP).labels) for _ in range(2)]
+    assert len(set(labels)) == 2
+    assert all(re.fullmatch(r"[0-9a-f]{32}", label) for label in labels)
+
+
 def test_names_are_not_tried_for_ever() -> None:
     """Where every name exists, something else is wrong."""
     gcloud = ScriptedGcloud()
 
-    def refuse(_argv: Sequence[str]) -> None:
-        raise ResourceExistsError("exists")
+    def refuse(argv: Sequence[str]) -> None:
+        if "create" in argv:
+            raise ResourceExistsError("exists")
 
     gcloud.before = refuse
     with pytest.raises(ResourceExistsError):
         make(gcloud).create_slice(GROUP)
-    assert len(gcloud.commands) == 5
+    assert gcloud.changes == ["create"] * 5
 
 
 def test_threads_get_names_of_their_own() -> None:

@@ -10,6 +10,7 @@ from iris_adapters.fakes import FakeClock
 from iris_core.errors import (
     InvalidRequestError,
     InventoryError,
+    InventoryToolError,
     PermissionDeniedError,
     ResourceNotFoundError,
 )
@@ -37,6 +38,17 @@ def test_a_slice_and_a_controller_are_deleted() -> None:
     assert list(gcloud.nodes) == ["iris-b-20260101000000"]
     assert list(gcloud.instances) == ["other"]
     assert gcloud.changes == ["delete", "delete"]
+
+
+def test_an_odd_node_stands_in_the_way_of_no_deletion() -> None:
+    """One that was taken away, and of which Google tells no id any more, is listed with the others and deleted like them."""
+    odd = node("iris-b-20260101000000", state="PREEMPTED")
+    del odd["id"]
+    gcloud = ScriptedGcloud(instances=[instance()], nodes=[node("iris-a-20260101000000"), odd])
+    inventory = make(gcloud)
+    for resource in inventory.list_resources():
+        inventory.delete(resource)
+    assert (list(gcloud.nodes), list(gcloud.instances)) == ([], [])
 
 
 def test_what_is_gone_already_is_deleted() -> None:
@@ -170,6 +182,21 @@ def test_a_slice_that_comes_of_a_withdrawn_request_is_deleted(seconds: int) -> N
     gcloud.before = come_late
     inventory.delete(request)
     assert (gcloud.nodes, gcloud.queued) == ({}, {})
+
+
+def test_a_deletion_that_is_called_off_deletes_nothing_more() -> None:
+    """Not the slice that comes of a withdrawn request either: who called it off tells what is left."""
+    gcloud = ScriptedGcloud(queued=[queued_resource(REQUEST)])
+    clock = FakeClock(auto_advance=True)
+    inventory = make(gcloud, clock=clock)
+    clock.call_later(5, inventory.call_off)
+    clock.call_later(5, lambda: gcloud.nodes.update({REQUEST: fulfilled()}))
+    (request,) = inventory.list_queued()
+    with pytest.raises(InventoryToolError, match="may still happen"):
+        inventory.delete(request)
+    assert gcloud.changes == ["delete"]
+    inventory.delete(request)
+    assert not gcloud.nodes
 
 
 def test_a_request_that_nothing_could_come_of_is_not_waited_for() -> None:

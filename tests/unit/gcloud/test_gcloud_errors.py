@@ -94,6 +94,34 @@ CASES = [
     ),
     Case("gce quota", f"{GCE} - Quota 'CPUS' exceeded.  Limit: 24.0 in region r.\n", QuotaExceededError, "quotas"),
     Case(
+        "tpu quota by its limit, with code 8",
+        TPU
+        + '{"code": 8, "message": "Quota limit \'TPUV6EPreemptiblePerProjectPerRegionForTPUAPI\' has been exceeded. '
+        'Limit: 0 in region us-east5."}',
+        QuotaExceededError,
+        "quotas",
+    ),
+    Case(
+        "tpu quota by its limit, with HTTP's word for too many requests",
+        f"{TPU}HTTPError 429: Too Many Requests: Quota limit 'TPUV5sPreemptibleLitepodPerProjectPerZoneForTPUAPI' has been "
+        "exceeded. Limit: 0 in zone us-central1-a.",
+        QuotaExceededError,
+        "quotas",
+    ),
+    Case(
+        "tpu stockout, with HTTP's word for too many requests",
+        f'{TPU}HTTPError 429: There is no more capacity in the zone "z"',
+        OutOfCapacityError,
+        "another zone",
+    ),
+    Case(
+        "tpu rate by its limit alone",
+        f"{TPU}RESOURCE_EXHAUSTED: Quota limit 'CreateNodeRequestsPerMinutePerProject' has been exceeded.",
+        RateLimitedError,
+        "minute",
+    ),
+    Case("429 without a word of what", f"{TPU}HTTPError 429: Too Many Requests", RateLimitedError, "minute"),
+    Case(
         "tpu rate",
         f"{TPU}RESOURCE_EXHAUSTED: Quota limit 'CreateNodePerMinute' has been exceeded: "
         "Maximum number of CreateNode requests per minute per project",

@@ -13,16 +13,18 @@ from iris_core.config import ClusterConfig
 from iris_core.errors import (
     ConfigError,
     InventoryError,
+    InventoryToolError,
     PermissionDeniedError,
     ResourceNotFoundError,
 )
+from iris_core.model import VmPhase
 from iris_core.ports.vm_inventory import VmInventory
-from tests.unit.gcloud.inventory_rig import make
+from tests.unit.gcloud.inventory_rig import GROUP, make
 from tests.unit.gcloud.payload_builders import ZONE, instance, node
 from tests.unit.gcloud.scripted_gcloud import ScriptedGcloud
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 def test_it_is_an_inventory() -> None:
@@ -75,6 +77,43 @@ def test_closing_ends_a_wait() -> None:
         with pytest.raises(InventoryError, match="closed"):
             waiting.result(10)
     assert gcloud.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "look"),
+    [
+        (lambda inventory: inventory.ensure_controller(), "describe"),
+        (lambda inventory: inventory.create_slice(GROUP), "account"),
+        (lambda inventory: inventory.queue_slice(GROUP), "account"),
+    ],
+    ids=["controller", "slice", "request"],
+)
+def test_calling_off_ends_what_only_looks_at_that_moment(act: Callable[[VmInventory], object], look: str) -> None:
+    """A Ctrl-C comes while the controller is looked for, or its owner's name is: nothing is created after it."""
+    gcloud = ScriptedGcloud()
+    inventory = make(gcloud, owner=lambda: gcloud.run(["config", "get", "account"]))
+
+    def call_off(argv: Sequence[str]) -> None:
+        if look in argv:
+            inventory.call_off()
+
+    gcloud.before = call_off
+    with pytest.raises(InventoryToolError, match="may still happen"):
+        act(inventory)
+    assert gcloud.changes == []
+
+
+def test_calling_off_ends_a_wait() -> None:
+    """That for a controller that is being stopped; nothing is started after it, and a later call waits for itself."""
+    gcloud = ScriptedGcloud(instances=[instance(status="STOPPING")])
+    clock = FakeClock(auto_advance=True)
+    inventory = make(gcloud, clock=clock)
+    clock.call_later(7, inventory.call_off)
+    with pytest.raises(InventoryToolError, match="may still happen"):
+        inventory.ensure_controller()
+    assert clock.monotonic() < 12
+    gcloud.instances.clear()
+    assert inventory.ensure_controller().phase is VmPhase.READY
 
 
 def test_the_serial_output_is_the_controllers() -> None:

@@ -27,9 +27,10 @@ class Profile:
         self.calls = 0
         self.failure: InventoryError | None = None
 
-    def run(self, argv: Sequence[str], *, changes: bool = False) -> str:
+    def run(self, argv: Sequence[str], *, changes: bool = False, era: int | None = None) -> str:
         """See `GcloudRunner`."""
         assert not changes
+        assert era is None
         self.calls += 1
         if self.failure is not None:
             raise self.failure
@@ -40,6 +41,10 @@ class Profile:
             return "{}"
         assert list(argv[2:]) == ["describe-profile"]
         return json.dumps({"posixAccounts": list(self.users)} if self.users else {})
+
+    def era(self) -> int:
+        """Nothing is ever called off."""
+        return 0
 
     def call_off(self) -> None:
         """See `GcloudRunner`."""

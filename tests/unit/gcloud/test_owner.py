@@ -46,8 +46,12 @@ def test_an_answer_that_is_none_is_an_error() -> None:
     """It is not taken for the absence of an account."""
 
     class Garbled:
-        def run(self, argv: Sequence[str], *, changes: bool = False) -> str:
-            return f"{argv} {changes}"
+        def run(self, argv: Sequence[str], *, changes: bool = False, era: int | None = None) -> str:
+            return f"{argv} {changes} {era}"
+
+        def era(self) -> int:
+            """Nothing is ever called off."""
+            return 0
 
         def call_off(self) -> None:
             """Nothing runs."""

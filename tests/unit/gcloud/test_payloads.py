@@ -13,7 +13,7 @@ from iris_adapters.gcloud.payloads import (
     slice_from_node,
 )
 from iris_core.config import Route
-from iris_core.errors import InventoryError
+from iris_core.errors import InventoryError, OutOfCapacityError, PermissionDeniedError, QuotaExceededError
 from iris_core.model import Hardware, HostRole, VmPhase
 from tests.unit.gcloud.payload_builders import ZONE, instance, node, queued_resource
 
@@ -68,6 +68,16 @@ def test_a_node_being_created_has_no_hosts_and_perhaps_no_id() -> None:
     del payload["networkEndpoints"], payload["id"]
     made = slice_from_node(payload, label_prefix="iris", route=Route.EXTERNAL)
     assert (made.phase, made.hosts, made.instance_id) == (VmPhase.PENDING, (), "")
+
+
+@pytest.mark.parametrize("state", ["CREATING", "STOPPED", "PREEMPTED", "DELETING"])
+def test_only_a_node_that_is_ready_must_have_an_id(state: str) -> None:
+    """What is deleted is found by its name; a host without an id cannot be told from its next life, and is none to be reached."""
+    payload = node(NAME, state=state)
+    del payload["id"]
+    made = slice_from_node(payload, label_prefix="iris", route=Route.EXTERNAL)
+    assert (made.name, made.zone, made.group, made.state) == (NAME, ZONE, "tpu", state)
+    assert (made.instance_id, made.hosts) == ("", ())
 
 
 @pytest.mark.parametrize(
@@ -241,6 +251,24 @@ def test_a_queued_resource_becomes_a_request() -> None:
     assert made.hardware == Hardware(
         accelerator_type="v5litepod-16", runtime_version="v2-alpha", spot=True, reserved=False
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "failure"),
+    [
+        ("Quota limit 'TPUV5sPreemptibleLitepodPerProjectPerZoneForTPUAPI' has been exceeded.", QuotaExceededError),
+        ("Permission 'tpu.nodes.create' denied on resource", PermissionDeniedError),
+        ('There is no more capacity in the zone "z"', OutOfCapacityError),
+        ("Nobody knows.", OutOfCapacityError),
+        ("", OutOfCapacityError),
+    ],
+)
+def test_a_failed_queued_resource_tells_what_kind_of_failure_it_is(message: str, failure: type[InventoryError]) -> None:
+    """As a command's would be told; a queue of which nothing else is known has had no capacity."""
+    payload = queued_resource(NAME)
+    payload["state"] = {"state": "FAILED", "failedData": {"error": {"code": 8, "message": message}}}
+    made = queued_slice(payload, label_prefix="iris")
+    assert (made.problem, made.failure) == (message, failure)
 
 
 def test_a_queued_resource_of_several_nodes_is_none_of_ours() -> None:
