@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from unittest.mock import ANY
 
 import pytest
 
@@ -93,14 +94,16 @@ def test_the_cloud_gets_what_was_configured(gcloud_api: GcloudApi, inventory: Gc
 
     instance = gcloud_api.cloud.get(controller.name).body
     metadata = {item["key"]: item["value"] for item in instance["metadata"]["items"]}
-    assert instance["labels"] == {"iris-managed": "true", "iris-cluster": "iris", "iris-owner": "joe"}
+    labels = {"iris-managed": "true", "iris-cluster": "iris", "iris-owner": "joe"}
+    assert instance["labels"] == {**labels, "iris-creation": ANY}
     assert metadata["enable-guest-attributes"] == "TRUE"
     assert metadata["ssh-keys"].strip() == "joe:ssh-ed25519 AAAA joe@home, sweet=home"
     assert "example/controller" in metadata["startup-script"]
 
     node = gcloud_api.cloud.get(slice_.name).body
     own = {"team": "red", "iris-group": "tpu", "iris-creation": creation_in(slice_.labels)}
-    assert node["labels"] == {**instance["labels"], **own}
+    assert node["labels"] == {**labels, **own}
+    assert instance["labels"]["iris-creation"] != creation_in(slice_.labels)
     assert node["schedulingConfig"]["spot"] is True
     assert "'a, b=c\nd'" in node["metadata"]["startup-script"]
     assert (slice_.phase, len(slice_.hosts)) == (VmPhase.READY, 4)

@@ -79,11 +79,12 @@ class ClusterMaker:
         self._names_lock = threading.Lock()
         self._names_used: set[str] = set()
 
-    def create_controller(self, era: int) -> None:
+    def create_controller(self, era: int, creation: str) -> None:
         """Create the controller's VM.
 
         Args:
             era: see `GcloudRunner.run`.
+            creation: its label, see `creation_in`.
 
         Raises:
             ResourceExistsError: there is something of its name.
@@ -94,7 +95,7 @@ class ClusterMaker:
         with self._metadata_files(DEFAULT_CONTROLLER_CONTAINER, container, controller.metadata) as files:
             command = create_controller_argv(
                 name,
-                labels={**controller.labels, **self._labels()},
+                labels={**controller.labels, **self._labels(creation=creation)},
                 gcp=self._gcp,
                 controller=controller,
                 time_to_live_hours=self._config.time_to_live_hours,

@@ -9,10 +9,10 @@ from uuid import uuid4
 from iris_adapters.gcloud.creating import ClusterMaker
 from iris_adapters.gcloud.deleting import ClusterRemover
 from iris_adapters.gcloud.json_shape import as_text, parse_object
-from iris_adapters.gcloud.payloads import queued_slice
+from iris_adapters.gcloud.payloads import labels_of, queued_slice
 from iris_adapters.gcloud.reading import ClusterReader
 from iris_core.errors import ConfigError, InventoryError, InventoryToolError, ResourceExistsError, ResourceNotFoundError
-from iris_core.labels import managed_label
+from iris_core.labels import creation_in, managed_label
 from iris_core.model import ControllerVm, VmPhase, controller_name
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class GcloudInventory:
         owner: who owns what is created, as a label's value; asked when it is needed.
         ssh_public_key: the public key, one OpenSSH line, that new hosts are to accept.
         ssh_user: for which user.
-        new_creation: gives a label's value for each creation of a slice, another one every time.
+        new_creation: gives a label's value for each creation, another one every time.
 
     Raises:
         ConfigError: there is no section `gcp`.
@@ -63,6 +63,7 @@ class GcloudInventory:
         self._owner = owner
         self._closed = threading.Event()
         self._reader = ClusterReader(config, config.gcp, gcloud)
+        self._new_creation = new_creation
         self._maker = ClusterMaker(
             config,
             config.gcp,
@@ -186,12 +187,15 @@ class GcloudInventory:
         return controller_name(self._prefix)
 
     def _create_controller(self, era: int, made: Callable[[], object] | None) -> JsonObject:
+        creation = self._new_creation()
         try:
-            self._maker.create_controller(era)
+            self._maker.create_controller(era, creation)
         except ResourceExistsError:
-            # Somebody was quicker. (Or it is not the VM that exists but a disk of its name.)
+            # Somebody was quicker, or this very command was repeated. (Or it is not the VM that exists but a disk of its name.)
             if (created := self._reader.controller_instance()) is None:
                 raise
+            if made is not None and creation_in(labels_of(created, self._controller_name)) == creation:
+                made()
         else:
             if made is not None:
                 made()

@@ -50,7 +50,7 @@ def test_a_missing_controller_is_created() -> None:
         "--image-family=cos-stable",
         "--image-project=cos-cloud",
         "--boot-disk-size=50GB",
-        "--labels=iris-managed=true,iris-cluster=iris,iris-owner=joe",
+        "--labels=iris-managed=true,iris-cluster=iris,iris-owner=joe,iris-creation=1",
         "--metadata=enable-guest-attributes=TRUE",
         "--network=net",
         "--subnet=sub",
@@ -304,17 +304,22 @@ def test_a_request_that_a_repeated_command_finds_there_is_the_one_it_has_made() 
     assert gcloud.changes == ["create"]
 
 
-def test_a_controller_that_a_repeated_command_finds_there_is_adopted() -> None:
-    """Its name is the only one there is: whoever made it, no second one comes of it."""
+@pytest.mark.parametrize(("creation", "maker"), [("1", ["me"]), ("another", [])])
+def test_a_controller_that_a_repeated_command_finds_there_is_adopted(creation: str, maker: list[str]) -> None:
+    """Its name is the only one there is: no second one comes of it. By its label it is known who has made it."""
     gcloud = ScriptedGcloud()
 
     def accept(argv: Sequence[str]) -> None:
         if "create" in argv:
-            gcloud.instances["iris-controller-iris"] = instance(status="PROVISIONING")
+            assert "iris-creation=1" in gcloud.option("labels").split(",")
+            labels = {**managed("iris"), "iris-creation": creation}
+            gcloud.instances["iris-controller-iris"] = instance(status="PROVISIONING", labels=labels)
 
     gcloud.before = accept
-    assert make(gcloud).ensure_controller().phase is VmPhase.PENDING
+    made: list[str] = []
+    assert make(gcloud).ensure_controller(lambda: made.append("me")).phase is VmPhase.PENDING
     assert (list(gcloud.instances), gcloud.changes) == (["iris-controller-iris"], ["create"])
+    assert made == maker
 
 
 def test_a_slice_that_is_found_there_is_waited_for() -> None:
