@@ -6,10 +6,12 @@ import io
 import json
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from iris_adapters.cli import main as main_module
 from iris_adapters.controller.wire import JobRequest
 from iris_adapters.fakes import FakeInventory, RunScript, make_controller, make_slice
 from iris_core.errors import CleanupIncompleteError, PermissionDeniedError
@@ -17,8 +19,6 @@ from iris_core.model import CommandResult
 from tests.unit.cli.rig import CONTROLLER, GCP
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.unit.cli.rig import Rig
 
 
@@ -365,3 +365,33 @@ def test_a_reader_that_goes_away_is_no_traceback(rig: Rig) -> None:
     code, _, err = rig.run("config", "check", rig.config)
     assert code != 0
     assert "Broken pipe" not in err
+
+
+@pytest.mark.parametrize("command", [["--help"], ["config", "check", "cluster.yaml"], ["job", "list", "-o", "json"]])
+def test_an_output_that_is_full_is_told(cluster: Rig, command: list[str]) -> None:
+    """With an exit code: what was asked for is lost."""
+    cluster.monkeypatch.setenv("IRIS_CONFIG", str(cluster.config))
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        cluster.monkeypatch.setattr(sys, "stdout", full)
+        code, _, err = cluster.run(*command)
+    assert code == 1
+    assert err.startswith("iris: cannot write to standard output: No space left on device.")
+
+
+def test_what_is_told_may_be_lost(cluster: Rig) -> None:
+    """`connect` goes on to its regular end where standard error is full."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        cluster.monkeypatch.setattr(sys, "stderr", full)
+        code, out, _ = cluster.run("connect", "-c", cluster.config)
+    assert code == 0
+    assert out.startswith("export IRIS_URL=")
+
+
+def test_ctrl_c_before_the_command_has_begun(rig: Rig) -> None:
+    """It exits as it does later."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    rig.monkeypatch.setattr(main_module, "_command", interrupted)
+    assert rig.run("status") == (130, "", "")
