@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from iris_core.errors import LogFileError
 from iris_core.model import HostRole
 
 if TYPE_CHECKING:
+    from io import TextIOWrapper
     from pathlib import Path
 
     from iris_core.model import Host
@@ -76,6 +77,17 @@ def make_private(directory: Path) -> None:
     if not os.path.isdir(directory):  # noqa: PTH112 - asked for each log, and Path.is_dir takes thrice as long
         make_private(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def open_private(path: Path, mode: Literal["w", "a"]) -> TextIOWrapper:
+    """Open a text file to be written; a new one is for this user only (0600). Any text can be written.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return open(
+        path, mode, encoding="utf-8", errors="backslashreplace", opener=lambda name, flags: os.open(name, flags, 0o600)
+    )
 
 
 def _safe(name: str, output_dir: Path) -> str:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TextIO
 
 from iris_core.errors import LogFileError
+from iris_core.log_paths import open_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ class SmokeTestLogger:
         self._lock = threading.Lock()
         self._terminal: TextIO | None = terminal
         try:
-            self._summary = summary.open("w", encoding="utf-8", errors="backslashreplace")
+            self._summary = open_private(summary, "w")
         except OSError as error:
             raise LogFileError(f"{summary} cannot be written: {error.strerror or error}", path=summary) from error
 

@@ -14,6 +14,7 @@ import pytest
 from iris_adapters.cli import main as main_module
 from iris_adapters.controller.wire import JobRequest
 from iris_adapters.fakes import FakeInventory, RunScript, make_controller, make_slice
+from iris_adapters.smoke_test.python_logs import landed_python_logs
 from iris_core.errors import CleanupIncompleteError, PermissionDeniedError
 from iris_core.model import CommandResult
 from tests.unit.cli.rig import CONTROLLER, GCP
@@ -154,6 +155,16 @@ class TestCluster:
         assert "export IRIS_URL=" in out
         assert rig.inventory.names() == []
         assert (tmp_path / "logs" / "iris-logs.txt").exists()
+
+    def test_two_local_clusters_do_not_share_a_directory(self, rig: Rig, tmp_path: Path) -> None:
+        """The second is refused before anything is started, and the first lands on."""
+        path = tmp_path / "logs" / "iris-logs.txt"
+        path.parent.mkdir()
+        with landed_python_logs(path):
+            code, out, err = rig.run("connect", "--log-dir", path.parent)
+        assert (code, out) == (31, "")
+        assert str(path) in err
+        assert rig.inventory.calls == []
 
 
 class TestLogs:

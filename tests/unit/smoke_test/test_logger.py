@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,6 +89,16 @@ def test_a_full_disk_is_told_once_and_ends_nothing() -> None:
     assert "No space left" in logger.problem
     assert terminal.getvalue().count("No space left") == 1
     assert "two" in terminal.getvalue()
+
+
+def test_the_summary_is_this_users_only(tmp_path: Path) -> None:
+    """The last lines of jobs are in it, and may hold secrets."""
+    former = os.umask(0o022)
+    try:
+        SmokeTestLogger(tmp_path / "summary.md", SystemClock(), io.StringIO()).close()
+    finally:
+        os.umask(former)
+    assert (tmp_path / "summary.md").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_summary_that_cannot_be_created_is_an_error_that_names_it(tmp_path: Path) -> None:
