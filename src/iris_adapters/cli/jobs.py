@@ -25,8 +25,27 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Submit jobs to a running cluster, and watch them.")
 
-JobArgument: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
 
+@contextmanager
+def _refused_before_it_is_sent(option: str | None = None) -> Iterator[None]:
+    """What the job API's own checks refuse in this context is wrong on the command line."""
+    from iris_core.errors import JobApiError
+
+    try:
+        yield
+    except JobApiError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _checked_job_id(job_id: str) -> str:
+    from iris_adapters.controller.wire import check_job_id
+
+    with _refused_before_it_is_sent("JOB"):
+        check_job_id(job_id)
+    return job_id
+
+
+JobArgument: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", callback=_checked_job_id)]
 
 UrlOption: TypeAlias = Annotated[
     str | None, typer.Option(envvar="IRIS_URL", metavar="URL", help="The controller, as `iris connect` prints it.")
@@ -103,18 +122,19 @@ def submit(
     for name, equals, _ in pairs:
         if not equals:
             raise typer.BadParameter(f"{name!r} is not NAME=VALUE", param_hint="--env")
-    request = JobRequest(
-        entrypoint=command[0] if len(command) == 1 else shlex.join(command),
-        job_id=job_id,
-        env={name: value for name, _, value in pairs},
-        replicas=replicas,
-        cpus_per_replica=cpus,
-        resources_per_replica=_resources(resource or (), tpus),
-        coscheduled=coscheduled,
-        slice_name=slice_name,
-        accelerator_type=accelerator,
-        retries=retries,
-    )
+    with _refused_before_it_is_sent():
+        request = JobRequest(
+            entrypoint=command[0] if len(command) == 1 else shlex.join(command),
+            job_id=job_id,
+            env={name: value for name, _, value in pairs},
+            replicas=replicas,
+            cpus_per_replica=cpus,
+            resources_per_replica=_resources(resource or (), tpus),
+            coscheduled=coscheduled,
+            slice_name=slice_name,
+            accelerator_type=accelerator,
+            retries=retries,
+        )
     with _client(url, token, config, prefix) as client:
         submitted = client.submit(request)
         if not follow:
@@ -212,9 +232,16 @@ def stop(
 @contextmanager
 def _client(url: str | None, token: str | None, config: Path | None, prefix: str | None) -> Iterator[JobClient]:
     """A client of the controller at the URL, or of the one that the configuration's cluster has. Starts nothing."""
+    from iris_adapters.controller.http_api import check_token, check_url
+
+    if token is not None:
+        with _refused_before_it_is_sent("--token (or IRIS_TOKEN)"):
+            check_token(token)
     if url is not None:
         from iris_adapters.controller.client import JobClient
 
+        with _refused_before_it_is_sent("--url (or IRIS_URL)"):
+            check_url(url)
         with JobClient(url, token) as client:
             yield client
         return

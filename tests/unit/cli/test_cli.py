@@ -279,6 +279,42 @@ class TestJobs:
         """It needs a name and an amount."""
         assert cluster.run("job", "submit", "-c", cluster.config, "--resource", resource, "--", "true")[0] == 2
 
+    @pytest.mark.parametrize(
+        "option",
+        [
+            *(["--cpus", "inf"], ["--cpus", "nan"], ["--replicas", "100000"], ["--id", "a/b"], ["--resource", "X=-1"]),
+            *(
+                ["--resource", "X=inf"],
+                ["-e", "=X"],
+                ["--slice", ""],
+                ["-e", "A=\udcff"],
+                ["--token", ""],
+                ["--token", "ü"],
+            ),
+        ],
+    )
+    def test_what_is_not_even_sent_is_a_usage_error(self, cluster: Rig, option: list[str]) -> None:
+        """Exit code 40 says that the controller refused, and it has not been asked."""
+        code, out, err = cluster.run("job", "submit", "-c", cluster.config, *option, "--", "true")
+        assert (code, out) == (2, "")
+        assert "Invalid value" in err
+        assert cluster.jobs.submitted == []
+
+    @pytest.mark.parametrize("url", ["", "foo", "ftp://x", "http://", "http://x:y"])
+    def test_a_url_that_cannot_be_one_is_a_usage_error(self, rig: Rig, url: str) -> None:
+        """What it should be like is told."""
+        code, _, err = rig.run("job", "list", "--url", url)
+        assert code == 2
+        assert f"--url (or IRIS_URL): {url!r} is not the URL of a controller: " in err
+
+    @pytest.mark.parametrize("command", ["status", "logs", "stop"])
+    @pytest.mark.parametrize("job", ["", "\udcff"])
+    def test_an_id_that_no_job_has_is_a_usage_error(self, cluster: Rig, command: str, job: str) -> None:
+        """Such a request cannot even be written."""
+        code, _, err = cluster.run("job", command, "-c", cluster.config, "--", job)
+        assert code == 2
+        assert "the job id" in err
+
     def test_one_word_is_a_shells_command_line(self, cluster: Rig) -> None:
         """`iris job submit -- 'a | b'`."""
         cluster.run("job", "submit", "-c", cluster.config, "--", "echo $A | cat")
