@@ -10,14 +10,16 @@ import difflib
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from iris_adapters.config_mending import follows, mend
 from iris_core.config import ClusterConfig
 from iris_core.errors import ConfigError
 
@@ -27,11 +29,12 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    KeyPath: TypeAlias = tuple[str | int, ...]
+    from iris_adapters.config_mending import KeyPath
 
 _MOST_BYTES = 256 * 1024
 _MOST_VALUES = 10_000
 _MOST_DEPTH = 20
+_MOST_ROUNDS = 50  # of reading what is left of a file with mistakes in it
 _MOST_QUOTED_CHARACTERS = 60
 
 _TAG = "tag:yaml.org,2002:"
@@ -60,15 +63,38 @@ def load_config(path: Path) -> ClusterConfig:
         ConfigError: the file cannot be read, is not YAML, or has a key or value that is wrong; all wrong keys are told at once.
     """
     document = _Document(path)
-    content = json.dumps(document.read())  # pydantic's strict mode takes lists and enum values from JSON only
+    values = document.read()
     try:
-        return _validator().validate_json(content, strict=True)
+        return _validate(values)
     except ValidationError as error:
-        problems = sorted(map(document.explain, error.errors(include_url=False)), key=lambda each: each.line or 0)
-        first, *others = problems
+        first, *others = sorted(_all_problems(document, values, error), key=lambda each: each.line or 0)
         raise ConfigError(
             "\n".join([first.problem, *map(str, others)]), key_path=first.key_path, file=path, line=first.line
         ) from error
+
+
+def _validate(values: dict[str, Any]) -> ClusterConfig:
+    content = json.dumps(values)  # pydantic's strict mode takes lists and enum values from JSON only
+    return _validator().validate_json(content, strict=True)
+
+
+def _all_problems(document: _Document, values: dict[str, Any], error: ValidationError) -> list[ConfigError]:
+    """What was found, and what is found once that has been put right (in `values`), and so on."""
+    told: dict[KeyPath, ConfigError] = {}
+    tries: Counter[KeyPath] = Counter()
+    for _ in range(_MOST_ROUNDS):
+        found = dict(document.explain(details) for details in error.errors(include_url=False))
+        told |= {path: problem for path, problem in found.items() if path not in told and not follows(path, told)}
+        if not sum(mend(values, path, tries[path]) for path in found):
+            break
+        tries.update(found.keys())
+        try:
+            _validate(values)
+        except ValidationError as next_error:
+            error = next_error
+        else:
+            break
+    return list(told.values())
 
 
 @cache
@@ -124,8 +150,8 @@ class _Document:
             raise self._error(f"the file must be a mapping of keys to values, is {_show(value)}", line=self._lines[()])
         return value
 
-    def explain(self, details: ErrorDetails) -> ConfigError:
-        """What pydantic found, in the words of the file."""
+    def explain(self, details: ErrorDetails) -> tuple[KeyPath, ConfigError]:
+        """What pydantic found, in the words of the file, and where."""
         path, kind, found = details["loc"], details["type"], _show(details["input"])
         if kind == "value_error":
             return self._explain_refusal(path, details.get("ctx", {})["error"])
@@ -140,13 +166,14 @@ class _Document:
             problem = f"must be {_EXPECTED[kind]}, is {found}{quote}"
         else:
             problem = f"{details['msg']}, is {found}"
-        return self._error(problem, path)
+        return path, self._error(problem, path)
 
-    def _explain_refusal(self, path: KeyPath, error: ConfigError) -> ConfigError:
+    def _explain_refusal(self, path: KeyPath, error: ConfigError) -> tuple[KeyPath, ConfigError]:
         """A refusal by the core: its key path knows neither file nor place in a list (`workers.name`)."""
         section = [part for part in path if isinstance(part, str)]
         rest = error.key_path.removeprefix(".".join(section)).removeprefix(".")
-        return self._error(error.problem, self._locate(path, rest))
+        path = self._locate(path, rest)
+        return path, self._error(error.problem, path)
 
     def _locate(self, path: KeyPath, rest: str) -> KeyPath:
         """Follow a dotted rest from a path; a key of the file may itself contain dots."""

@@ -250,6 +250,58 @@ class TestWrongValues:
         assert ":2: local.port: " in first
         assert ":4: logs.use_sudo: " in second
 
+    @pytest.mark.parametrize(
+        ("content", "paths"),
+        [
+            ("local: {workers: -1, port: 99999}", ["local.workers", "local.port"]),
+            ("logs: {drain_seconds: -3, shard_count: 0}", ["logs.drain_seconds", "logs.shard_count"]),
+            ("mode: gcp\ngcp: {project_id: '', zone: ''}", ["gcp.project_id", "gcp.zone"]),
+            ("mode: gcp\nlabel_prefix: X", ["label_prefix", "gcp"]),
+            ("label_prefix: X\nlocal: {workers: -1, prot: 1}", ["label_prefix", "local.workers", "local.prot"]),
+            (
+                "controller: {tags: [A, b, C], labels: {A: a, b: B}, port: x}",
+                ["port", "tags.0", "tags.2", "labels.A", "labels.b"],
+            ),
+            (WORKER.replace("name: b", "name: a") + "    count: -1\n", ["workers.1.name", "workers.1.count"]),
+            (
+                WORKER.replace("name: b", "name: B") + "    spot: true\n    reserved: true",
+                ["workers.1.name", "workers.1.reserved"],
+            ),
+            ("workers: [{name: a}, 5]", ["0.runtime_version", "0.accelerator_type", "workers.1"]),
+            ("prices: {a: -1, b: -1}\nlogs: 5", ["prices.a", "prices.b", "logs"]),
+            ("owner: A\ntime_to_live_hours: 0", ["owner", "time_to_live_hours"]),
+        ],
+    )
+    def test_no_mistake_hides_another(
+        self, refuse: Callable[[str], ConfigError], content: str, paths: list[str]
+    ) -> None:
+        """Neither in its section, nor of the sections around it, nor of another type."""
+        lines = str(refuse(content)).splitlines()
+        assert len(lines) == len(paths)
+        assert [path for path in paths if not any(f"{path}: " in line for line in lines)] == []
+
+    @pytest.mark.parametrize(
+        ("content", "path"),
+        [
+            ("mode: gcp\ngcp: {project_id: p, zone: z, external_ips: false, ssh: {route: intrenal}}", "gcp.ssh.route"),
+            ("logs: {shard_index: 1, shard_count: x}", "logs.shard_count"),
+            (WORKER.replace("accelerator_type: v5litepod-8", "topology: 2x2\n    type: 4"), "workers.0.type"),
+        ],
+    )
+    def test_what_only_follows_from_a_mistake_is_not_told(
+        self, refuse: Callable[[str], ConfigError], content: str, path: str
+    ) -> None:
+        """The other key is right once this one is."""
+        error = refuse(content)
+        assert error.key_path == path
+        assert "external_ips" not in str(error)
+        assert "accelerator_type" not in str(error)
+        assert "shard_index" not in str(error)
+
+    def test_a_great_many_mistakes_take_no_great_time(self, refuse: Callable[[str], ConfigError]) -> None:
+        """A list of thousands of wrong tags is no reason to read it as often."""
+        assert refuse(f"controller: {{tags: [{', '.join(['A'] * 9000)}]}}").key_path == "controller.tags.0"
+
     def test_a_long_value_is_cut_in_the_message(self, refuse: Callable[[str], ConfigError]) -> None:
         """A pasted key or file in the wrong place does not flood the terminal."""
         assert len(str(refuse("mode: " + "x" * 10_000))) < 400
