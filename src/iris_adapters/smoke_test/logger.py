@@ -27,6 +27,7 @@ class SmokeTestLogger:
         summary: the Markdown file; created, or emptied.
         clock: time.
         terminal: where the lines for the user go.
+        errors: where it is told once more, at the end, that and why the run has failed. None: nowhere.
 
     Attributes:
         problem: why the summary could not be written any more; empty if it could.
@@ -35,13 +36,15 @@ class SmokeTestLogger:
         LogFileError: the summary cannot be written.
     """
 
-    def __init__(self, summary: Path, clock: Clock, terminal: TextIO) -> None:
+    def __init__(self, summary: Path, clock: Clock, terminal: TextIO, errors: TextIO | None = None) -> None:
         self.problem = ""
         self._path = summary
         self._clock = clock
         self._started = clock.monotonic()
         self._lock = threading.Lock()
         self._terminal: TextIO | None = terminal
+        self._errors = errors
+        self._failures: list[str] = []
         try:
             self._summary = open_private(summary, "w")
         except OSError as error:
@@ -64,6 +67,18 @@ class SmokeTestLogger:
         """Something happened."""
         stamp, text = self._stamp(), printable(text)
         self._say(f"{stamp} {text}", f"- {stamp} {text}".replace("\n", "\n  "))
+
+    def failure(self, text: str) -> None:
+        """Something went wrong."""
+        self._failures.append(printable(text))
+        self.log(text)
+
+    def verdict(self, text: str, *, failed: bool) -> None:
+        """How it ended."""
+        self.log(text)
+        if failed and self._errors is not None:
+            with suppress(OSError, ValueError):
+                print("\n".join([f"iris: {text}", *self._failures]), file=self._errors, flush=True)
 
     def block(self, caption: str, text: str) -> None:
         """Foreign text, word for word: a log's last lines. What a terminal would obey is shown as a replacement character."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -392,6 +393,32 @@ class TestSmokeTest:
         assert "Smoke test of the cluster iris-smoke in project, us-central1-a" in out
         assert code == 0
         assert {call.name for call in rig.inventory.calls} == {"", "iris-controller-iris-smoke"}
+
+    def test_a_failure_is_told_on_standard_error_too(self, rig: Rig, tmp_path: Path) -> None:
+        """`iris smoke-test >/dev/null` says what is wrong, once."""
+        rig.inventory = FakeInventory(label_prefix="iris-smoke")
+        rig.inventory.fail_next("list_resources", PermissionDeniedError("may not look"))
+        code, out, err = rig.run("smoke-test", "-c", rig.config, "--log-dir", tmp_path / "run")
+        assert code == PermissionDeniedError.exit_code
+        assert "may not look" in out
+        assert err.splitlines() == [
+            "iris: 0/3 checks passed; the smoke test failed (exit code 7)",
+            "Failed while: clean start: may not look",
+        ]
+
+    def test_a_directory_that_jobs_cannot_be_told_is_refused(self, rig: Rig) -> None:
+        """Before anything is started: a job's command is text."""
+        code, out, err = rig.run("smoke-test", "--log-dir", "e\udcff")
+        assert (code, out) == (32, "")
+        assert "is not UTF-8" in err
+        assert rig.inventory.calls == []
+
+    def test_two_of_one_second_have_directories_of_their_own(self, rig: Rig, tmp_path: Path) -> None:
+        """Where none is named."""
+        rig.inventory.fail_next("list_resources", PermissionDeniedError("may not look"))
+        rig.run("smoke-test")
+        [made] = tmp_path.glob("iris-smoke-test-*")
+        assert made.name.endswith(f"-{os.getpid()}")
 
     def test_a_used_directory_is_refused(self, rig: Rig, tmp_path: Path) -> None:
         """Before anything is touched."""

@@ -69,6 +69,17 @@ def test_a_terminal_that_has_gone_ends_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "summary.md").read_text().count("\n- ") + 1 == 2
 
 
+def test_a_failure_is_told_with_its_reasons_where_errors_go(tmp_path: Path) -> None:
+    """Once more, at the end; a success is not."""
+    errors = io.StringIO()
+    with SmokeTestLogger(tmp_path / "summary.md", SystemClock(), io.StringIO(), errors) as logger:
+        logger.verdict("all is well", failed=False)
+        assert errors.getvalue() == ""
+        logger.failure("it broke \x1b")
+        logger.verdict("it failed", failed=True)
+    assert errors.getvalue() == "iris: it failed\nit broke \ufffd\n"
+
+
 def test_what_is_said_after_the_close_reaches_the_terminal(tmp_path: Path) -> None:
     """A late thread does no harm."""
     terminal = io.StringIO()
