@@ -142,7 +142,10 @@ class _Document:
             raise self._error(f"not YAML: {error.reason}", line=self._line_of(error.position)) from error
         except yaml.MarkedYAMLError as error:
             line = None if error.problem_mark is None else error.problem_mark.line + 1
-            raise self._error(f"not YAML that iris reads: {error.problem}", line=line) from error
+            problem = ", ".join(
+                filter(None, [error.context, error.problem])
+            )  # "expected a single document…, but found another…"
+            raise self._error(f"not YAML that iris reads: {problem}", line=line) from error
         value = {} if root is None else self._plain(root, ())
         if value is None:
             return {}
@@ -190,8 +193,12 @@ class _Document:
 
     def _read_text(self) -> str:
         try:
+            if self._path.resolve().is_fifo():  # one of the shell's, `<(…)`, has no path of its own
+                raise self._error("is a named pipe, and nobody may ever write into it: name a file")
             with self._path.open("rb") as file:
                 content = file.read(_MOST_BYTES + 1)
+        except FileNotFoundError as error:
+            raise self._error("cannot be read: there is no such file; docs/examples/ has some to begin with") from error
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror or error}") from error
         if len(content) > _MOST_BYTES:
@@ -276,7 +283,14 @@ class _Document:
         while line is None and around:
             line = self._lines.get(around)
             around = around[:-1]
-        return ConfigError(problem, key_path=".".join(map(str, path)), file=self._path, line=line)
+        return ConfigError(_escape(problem), key_path=_escape(".".join(map(str, path))), file=self._path, line=line)
+
+
+def _escape(text: str) -> str:
+    """The text without anything that a terminal would obey."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def _show(value: object) -> str:

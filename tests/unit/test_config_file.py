@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -302,6 +303,13 @@ class TestWrongValues:
         """A list of thousands of wrong tags is no reason to read it as often."""
         assert refuse(f"controller: {{tags: [{', '.join(['A'] * 9000)}]}}").key_path == "controller.tags.0"
 
+    @pytest.mark.parametrize("content", ['"\\e[2Jx": 1', 'controller: {labels: {"\\e[2Jx": y}}', "mode: !a%1B[2Jx 1"])
+    def test_what_a_terminal_would_obey_is_escaped(self, refuse: Callable[[str], ConfigError], content: str) -> None:
+        """In keys, values and tags."""
+        told = str(refuse(content))
+        assert told.isprintable()
+        assert "\\x1b[2Jx" in told
+
     def test_a_long_value_is_cut_in_the_message(self, refuse: Callable[[str], ConfigError]) -> None:
         """A pasted key or file in the wrong place does not flood the terminal."""
         assert len(str(refuse("mode: " + "x" * 10_000))) < 400
@@ -314,7 +322,7 @@ class TestWrongFiles:
             ("local:\n  port: 1\n  port: 2\n", 3, "line 2"),
             ("a: [\n", 2, "not YAML"),
             ("local:\n\tport: 1\n", 2, "not YAML"),
-            ("a: 1\n---\nb: 2\n", 2, "document"),
+            ("a: 1\n---\nb: 2\n", 2, "expected a single document in the stream, but found another document"),
             ("- a\n", 1, "must be a mapping"),
             ("hello\n", 1, "must be a mapping"),
             ("a: *nowhere\n", 1, "undefined alias"),
@@ -354,8 +362,19 @@ class TestWrongFiles:
 
     def test_a_missing_file_is_an_error_that_names_it(self, tmp_path: Path) -> None:
         """No file, no traceback."""
-        with pytest.raises(ConfigError, match=r"absent\.yaml.*No such file"):
+        with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read: there is no such file; docs/examples"):
             load_config(tmp_path / "absent.yaml")
+
+    def test_a_named_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        """Nobody may ever write into it. What a shell gives for `<(…)` is read."""
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(ConfigError, match="is a named pipe"):
+            load_config(tmp_path / "pipe")
+        reading, writing = os.pipe()
+        with os.fdopen(reading), os.fdopen(writing, "w") as file:
+            file.write("label_prefix: mine\n")
+            file.close()
+            assert load_config(Path(f"/dev/fd/{reading}")).label_prefix == "mine"
 
     def test_a_directory_is_an_error_that_names_it(self, tmp_path: Path) -> None:
         """A directory is no file."""

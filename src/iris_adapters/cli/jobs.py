@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from iris_adapters.cli.common import Output, OutputOption, PrefixOption, note, open_cluster, read_gcp_config, say
+from iris_adapters.cli.common import (
+    Output,
+    OutputOption,
+    PrefixOption,
+    config_path,
+    note,
+    open_cluster,
+    read_gcp_config,
+    say,
+)
 from iris_core.ray_names import TPU_RESOURCE
 
 if TYPE_CHECKING:
@@ -61,7 +70,12 @@ TokenOption: TypeAlias = Annotated[
 ClusterOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", envvar="IRIS_CONFIG", metavar="FILE", help="Or, for a URL: the cluster's YAML file."
+        "--config",
+        "-c",
+        envvar="IRIS_CONFIG",
+        metavar="FILE",
+        parser=config_path,
+        help="Or, for a URL: the cluster's YAML file.",
     ),
 ]
 

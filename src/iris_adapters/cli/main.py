@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from iris_adapters.cli import cleanup, cluster, doctor, jobs, logs, smoke, status
-from iris_adapters.cli.common import note, read_config, say
+from iris_adapters.cli.common import config_path, note, read_config, say
 from iris_adapters.cli.interrupts import interrupts
 from iris_adapters.cli.streams import OutputError, finish_output, prepare_streams
 from iris_core.errors import IrisError
@@ -71,7 +71,7 @@ app.add_typer(config_app, name="config")
 
 
 @config_app.command()
-def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file.")]) -> None:
+def check(file: Annotated[Path, typer.Argument(metavar="FILE", parser=config_path, help="The YAML file.")]) -> None:
     """Say whether a file is right, or every mistake in it with its line."""
     config = read_config(file)
     place = "in this process" if config.is_local else f"in {config.project_id}, {config.zone}"

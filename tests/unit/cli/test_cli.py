@@ -75,6 +75,13 @@ class TestTheCommandLine:
 
 
 class TestConfigCheck:
+    @pytest.mark.parametrize("command", [["config", "check", ""], ["status", "-c", ""], ["job", "list", "-c", ""]])
+    def test_an_empty_name_is_no_file(self, rig: Rig, command: list[str]) -> None:
+        """Nor the working directory, which Python takes it for."""
+        code, _, err = rig.run(*command)
+        assert code == 2
+        assert "it is empty: name a YAML file" in err
+
     def test_a_right_file_is_told_in_a_line(self, rig: Rig) -> None:
         """What it says, for a glance."""
         code, out, _ = rig.run("config", "check", rig.config)
