@@ -107,9 +107,15 @@ def make_output_dir(output_dir: Path) -> None:
     """
     try:
         make_private(output_dir)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise LogFileError(
+            f"Cannot make the directory {output_dir}: there is a file in its place. Choose another directory.",
+            path=output_dir,
+        ) from error
     except OSError as error:
         raise LogFileError(
-            f"Cannot make the directory {output_dir}: {error.strerror or error}.", path=output_dir
+            f"Cannot make the directory {output_dir}: {error.strerror or error}. Choose another directory.",
+            path=output_dir,
         ) from error
     if not os.access(output_dir, os.W_OK | os.X_OK):
         raise LogFileError(

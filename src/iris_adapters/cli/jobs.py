@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from iris_adapters.controller.client import JobClient
     from iris_adapters.controller.wire import JobInfo
 
+_NOT_ALLOWED = (401, 403)
+
 app = typer.Typer(no_args_is_help=True, help="Submit jobs to a running cluster, and watch them.")
 
 
@@ -256,7 +258,7 @@ def _client(url: str | None, token: str | None, config: Path | None, prefix: str
 
         with _refused_before_it_is_sent("--url (or IRIS_URL)"):
             check_url(url)
-        with JobClient(url, token) as client:
+        with JobClient(url, token) as client, _telling_of_the_token():
             yield client
         return
     if config is None:
@@ -291,6 +293,19 @@ def _client(url: str | None, token: str | None, config: Path | None, prefix: str
             container.job_client(tunnel, controller.token) as client,
         ):
             yield client
+
+
+@contextmanager
+def _telling_of_the_token() -> Iterator[None]:
+    """The controller speaks of headers to whoever comes without its token, or with another: say how the command takes it."""
+    from iris_core.errors import JobApiError
+
+    try:
+        yield
+    except JobApiError as error:
+        if error.status in _NOT_ALLOWED:
+            error.add_note("`iris connect` prints the controller's token: give it by IRIS_TOKEN, or --token.")
+        raise
 
 
 def _resources(options: Sequence[str], tpus: int | None) -> dict[str, float]:

@@ -18,6 +18,7 @@ _TOKEN = re.compile(r"[!-~]+")
 _SCHEMES = ("http", "https")
 _MOST_QUOTED_CHARACTERS = 500
 _TRACEBACK = "Traceback (most recent call last)"
+_ERRNO = re.compile(r"^\[Errno \d+\] ")
 _ERROR_LINE = re.compile(r"^[\w.]+(?:Error|Exception): .*", re.MULTILINE)
 
 
@@ -135,7 +136,10 @@ class HttpApi:
         self._http.close()
 
     def _unreachable(self, error: Exception) -> JobApiError:
-        return JobApiError(f"the controller at {self.url} does not answer: {str(error) or type(error).__name__}")
+        reason = _ERRNO.sub("", str(error)) or type(error).__name__
+        return JobApiError(
+            f"the controller at {self.url} does not answer: {reason}. `iris connect` must be running; it prints the URL."
+        )
 
     def _refused(self, method: str, path: str, response: httpx.Response) -> JobApiError:
         return JobApiError(

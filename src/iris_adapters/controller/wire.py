@@ -201,7 +201,7 @@ def check_job_id(job_id: str) -> None:
         JobApiError: it is empty, or not text.
     """
     if not job_id:
-        raise JobApiError("the job id must not be empty")
+        raise JobApiError("the job id must not be empty: `iris job list` shows those that there are")
     _check_text(job_id, "the job id")
 
 

@@ -7,15 +7,18 @@ import json
 import os
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from iris_adapters.cli import main as main_module
+from iris_adapters.controller.local_controller import LocalController
 from iris_adapters.controller.wire import JobRequest
 from iris_adapters.fakes import FakeInventory, RunScript, make_controller, make_slice
 from iris_adapters.smoke_test.python_logs import landed_python_logs
+from iris_core.config import LocalConfig
 from iris_core.errors import CleanupIncompleteError, PermissionDeniedError
 from iris_core.model import CommandResult
 from tests.unit.cli.rig import CONTROLLER, GCP
@@ -314,6 +317,19 @@ class TestJobs:
         code, _, err = rig.run("job", "list", "--url", url)
         assert code == 2
         assert f"--url (or IRIS_URL): {url!r} is not the URL of a controller: " in err
+
+    def test_a_token_that_is_missing_or_wrong_is_told_with_how_to_give_it(self, rig: Rig) -> None:
+        """In the words of the command line; a controller that is not there is told with what is to run."""
+        with closing(LocalController(LocalConfig(), rig.clock)) as controller:
+            for token in ([], ["--token", "wrong"]):
+                code, _, err = rig.run("job", "list", "--url", controller.url, *token)
+                assert code == 40
+                assert err.endswith(
+                    "`iris connect` prints the controller's token: give it by IRIS_TOKEN, or --token.\n"
+                )
+        code, _, err = rig.run("job", "list", "--url", controller.url)
+        assert code == 40
+        assert "does not answer: Connection refused. `iris connect` must be running" in err
 
     @pytest.mark.parametrize("command", ["status", "logs", "stop"])
     @pytest.mark.parametrize("job", ["", "\udcff"])
