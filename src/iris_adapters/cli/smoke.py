@@ -24,7 +24,11 @@ def smoke_test(
     local: Annotated[bool, typer.Option("--local", help="Run in this process, whatever the file says.")] = False,
     log_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="A new directory for all artifacts. None: ./iris-smoke-test-<time>-<pid>."),
+        typer.Option(
+            metavar="DIR",
+            readable=False,
+            help="A new directory for all artifacts. None: ./iris-smoke-test-<time>-<pid>.",
+        ),
     ] = None,
     timeout: Annotated[
         float, typer.Option(min=0.001, metavar="SECONDS", help="For everything but the clean-up together.")
