@@ -9,11 +9,13 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import yaml
@@ -25,7 +27,6 @@ from iris_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
@@ -193,7 +194,8 @@ class _Document:
 
     def _read_text(self) -> str:
         try:
-            if self._path.resolve().is_fifo():  # one of the shell's, `<(…)`, has no path of its own
+            real = Path(os.path.realpath(self._path))  # of one of the shell's pipes, `<(…)`: no path at all
+            if real.is_fifo():
                 raise self._error("is a named pipe, and nobody may ever write into it: name a file")
             with self._path.open("rb") as file:
                 content = file.read(_MOST_BYTES + 1)

@@ -376,6 +376,12 @@ class TestWrongFiles:
             file.close()
             assert load_config(Path(f"/dev/fd/{reading}")).label_prefix == "mine"
 
+    def test_a_link_that_leads_nowhere_is_an_error_that_names_it(self, tmp_path: Path) -> None:
+        """To itself."""
+        (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+        with pytest.raises(ConfigError, match=r"loop\.yaml: cannot be read: Too many levels"):
+            load_config(tmp_path / "loop.yaml")
+
     def test_a_directory_is_an_error_that_names_it(self, tmp_path: Path) -> None:
         """A directory is no file."""
         with pytest.raises(ConfigError, match="directory"):

@@ -121,5 +121,7 @@ def test_missing_directories_are_made_private(tmp_path: Path) -> None:
 def test_an_output_directory_that_is_a_file_is_told(tmp_path: Path, below: str) -> None:
     """The error names what cannot be made."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(LogFileError, match=r"Cannot make the directory .*file.*: there is a file in its place\. Choose another"):
+    with pytest.raises(
+        LogFileError, match=r"Cannot make the directory .*file.*: there is a file in its place\. Choose another"
+    ):
         make_output_dir(tmp_path / "file" / below)
