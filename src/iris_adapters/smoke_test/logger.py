@@ -77,8 +77,9 @@ class SmokeTestLogger:
         """How it ended."""
         self.log(text)
         if failed and self._errors is not None:
+            reasons = [*self._failures, self.problem] if self.problem else self._failures
             with suppress(OSError, ValueError):
-                print("\n".join([f"iris: {text}", *self._failures]), file=self._errors, flush=True)
+                print("\n".join([f"iris: {text}", *reasons]), file=self._errors, flush=True)
 
     def block(self, caption: str, text: str) -> None:
         """Foreign text, word for word: a log's last lines. What a terminal would obey is shown as a replacement character."""

@@ -94,12 +94,15 @@ def test_a_full_disk_is_told_once_and_ends_nothing() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     terminal = io.StringIO()
-    logger = SmokeTestLogger(Path("/dev/full"), SystemClock(), terminal)
+    errors = io.StringIO()
+    logger = SmokeTestLogger(Path("/dev/full"), SystemClock(), terminal, errors)
     logger.log("one")
     logger.log("two")
     assert "No space left" in logger.problem
     assert terminal.getvalue().count("No space left") == 1
     assert "two" in terminal.getvalue()
+    logger.verdict("it failed", failed=True)
+    assert errors.getvalue() == f"iris: it failed\n{logger.problem}\n"
 
 
 def test_the_summary_is_this_users_only(tmp_path: Path) -> None:
