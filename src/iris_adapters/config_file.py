@@ -9,29 +9,33 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from iris_adapters.config_mending import follows, mend
 from iris_core.config import ClusterConfig
 from iris_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
-    KeyPath: TypeAlias = tuple[str | int, ...]
+    from iris_adapters.config_mending import KeyPath
 
 _MOST_BYTES = 256 * 1024
 _MOST_VALUES = 10_000
 _MOST_DEPTH = 20
+_MOST_ROUNDS = 50  # of reading what is left of a file with mistakes in it
 _MOST_QUOTED_CHARACTERS = 60
 
 _TAG = "tag:yaml.org,2002:"
@@ -60,15 +64,38 @@ def load_config(path: Path) -> ClusterConfig:
         ConfigError: the file cannot be read, is not YAML, or has a key or value that is wrong; all wrong keys are told at once.
     """
     document = _Document(path)
-    content = json.dumps(document.read())  # pydantic's strict mode takes lists and enum values from JSON only
+    values = document.read()
     try:
-        return _validator().validate_json(content, strict=True)
+        return _validate(values)
     except ValidationError as error:
-        problems = sorted(map(document.explain, error.errors(include_url=False)), key=lambda each: each.line or 0)
-        first, *others = problems
+        first, *others = sorted(_all_problems(document, values, error), key=lambda each: each.line or 0)
         raise ConfigError(
             "\n".join([first.problem, *map(str, others)]), key_path=first.key_path, file=path, line=first.line
         ) from error
+
+
+def _validate(values: dict[str, Any]) -> ClusterConfig:
+    content = json.dumps(values)  # pydantic's strict mode takes lists and enum values from JSON only
+    return _validator().validate_json(content, strict=True)
+
+
+def _all_problems(document: _Document, values: dict[str, Any], error: ValidationError) -> list[ConfigError]:
+    """What was found, and what is found once that has been put right (in `values`), and so on."""
+    told: dict[KeyPath, ConfigError] = {}
+    tries: Counter[KeyPath] = Counter()
+    for _ in range(_MOST_ROUNDS):
+        found = dict(document.explain(details) for details in error.errors(include_url=False))
+        told |= {path: problem for path, problem in found.items() if path not in told and not follows(path, told)}
+        if not sum(mend(values, path, tries[path]) for path in found):
+            break
+        tries.update(found.keys())
+        try:
+            _validate(values)
+        except ValidationError as next_error:
+            error = next_error
+        else:
+            break
+    return list(told.values())
 
 
 @cache
@@ -116,7 +143,10 @@ class _Document:
             raise self._error(f"not YAML: {error.reason}", line=self._line_of(error.position)) from error
         except yaml.MarkedYAMLError as error:
             line = None if error.problem_mark is None else error.problem_mark.line + 1
-            raise self._error(f"not YAML that iris reads: {error.problem}", line=line) from error
+            problem = ", ".join(
+                filter(None, [error.context, error.problem])
+            )  # "expected a single document…, but found another…"
+            raise self._error(f"not YAML that iris reads: {problem}", line=line) from error
         value = {} if root is None else self._plain(root, ())
         if value is None:
             return {}
@@ -124,8 +154,8 @@ class _Document:
             raise self._error(f"the file must be a mapping of keys to values, is {_show(value)}", line=self._lines[()])
         return value
 
-    def explain(self, details: ErrorDetails) -> ConfigError:
-        """What pydantic found, in the words of the file."""
+    def explain(self, details: ErrorDetails) -> tuple[KeyPath, ConfigError]:
+        """What pydantic found, in the words of the file, and where."""
         path, kind, found = details["loc"], details["type"], _show(details["input"])
         if kind == "value_error":
             return self._explain_refusal(path, details.get("ctx", {})["error"])
@@ -140,13 +170,14 @@ class _Document:
             problem = f"must be {_EXPECTED[kind]}, is {found}{quote}"
         else:
             problem = f"{details['msg']}, is {found}"
-        return self._error(problem, path)
+        return path, self._error(problem, path)
 
-    def _explain_refusal(self, path: KeyPath, error: ConfigError) -> ConfigError:
+    def _explain_refusal(self, path: KeyPath, error: ConfigError) -> tuple[KeyPath, ConfigError]:
         """A refusal by the core: its key path knows neither file nor place in a list (`workers.name`)."""
         section = [part for part in path if isinstance(part, str)]
         rest = error.key_path.removeprefix(".".join(section)).removeprefix(".")
-        return self._error(error.problem, self._locate(path, rest))
+        path = self._locate(path, rest)
+        return path, self._error(error.problem, path)
 
     def _locate(self, path: KeyPath, rest: str) -> KeyPath:
         """Follow a dotted rest from a path; a key of the file may itself contain dots."""
@@ -163,8 +194,13 @@ class _Document:
 
     def _read_text(self) -> str:
         try:
+            real = Path(os.path.realpath(self._path))  # of one of the shell's pipes, `<(…)`: no path at all
+            if real.is_fifo():
+                raise self._error("is a named pipe, and nobody may ever write into it: name a file")
             with self._path.open("rb") as file:
                 content = file.read(_MOST_BYTES + 1)
+        except FileNotFoundError as error:
+            raise self._error("cannot be read: there is no such file; docs/examples/ has some to begin with") from error
         except OSError as error:
             raise self._error(f"cannot be read: {error.strerror or error}") from error
         if len(content) > _MOST_BYTES:
@@ -249,7 +285,14 @@ class _Document:
         while line is None and around:
             line = self._lines.get(around)
             around = around[:-1]
-        return ConfigError(problem, key_path=".".join(map(str, path)), file=self._path, line=line)
+        return ConfigError(_escape(problem), key_path=_escape(".".join(map(str, path))), file=self._path, line=line)
+
+
+def _escape(text: str) -> str:
+    """The text without anything that a terminal would obey."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def _show(value: object) -> str:

@@ -229,6 +229,8 @@ def _known_hosts(path: Path) -> str:
 
 def _log_directory(path: Path) -> str:
     existing = _check_writable(path)
+    if not existing.is_dir():
+        raise LogFileError(f"{path} is not a directory: choose another (--log-dir).", path=path)
     free = shutil.disk_usage(existing).free
     text = f"{path}, {free / 1024**3:.1f} GiB free"
     if free < _LEAST_FREE_BYTES:
@@ -241,10 +243,16 @@ def _log_directory(path: Path) -> str:
 
 def _check_writable(path: Path) -> Path:
     """Return the file or directory itself or, where it is to be made, what of its directories exists."""
-    existing = path.absolute()
+    try:
+        wanted_path = existing = path.absolute()
+    except FileNotFoundError as error:
+        raise LogFileError(
+            f"{path} is below the working directory, which has been deleted: change to another, or name an absolute path.",
+            path=path,
+        ) from error
     while not os.path.lexists(existing):
         existing = existing.parent
     wanted = os.W_OK | (os.X_OK if existing.is_dir() else 0)
-    if not os.access(existing, wanted) or (existing != path.absolute() and not existing.is_dir()):
+    if not os.access(existing, wanted) or (existing != wanted_path and not existing.is_dir()):
         raise LogFileError(f"{path} cannot be written ({existing}): give access to it, or choose another.", path=path)
     return existing

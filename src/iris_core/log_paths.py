@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from iris_core.errors import LogFileError
 from iris_core.model import HostRole
 
 if TYPE_CHECKING:
+    from io import TextIOWrapper
     from pathlib import Path
 
     from iris_core.model import Host
@@ -78,6 +79,17 @@ def make_private(directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
 
 
+def open_private(path: Path, mode: Literal["w", "a"]) -> TextIOWrapper:
+    """Open a text file to be written; a new one is for this user only (0600). Any text can be written.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return open(
+        path, mode, encoding="utf-8", errors="backslashreplace", opener=lambda name, flags: os.open(name, flags, 0o600)
+    )
+
+
 def _safe(name: str, output_dir: Path) -> str:
     if not _SAFE_NAME.fullmatch(name):
         raise LogFileError(
@@ -95,9 +107,15 @@ def make_output_dir(output_dir: Path) -> None:
     """
     try:
         make_private(output_dir)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise LogFileError(
+            f"Cannot make the directory {output_dir}: there is a file in its place. Choose another directory.",
+            path=output_dir,
+        ) from error
     except OSError as error:
         raise LogFileError(
-            f"Cannot make the directory {output_dir}: {error.strerror or error}.", path=output_dir
+            f"Cannot make the directory {output_dir}: {error.strerror or error}. Choose another directory.",
+            path=output_dir,
         ) from error
     if not os.access(output_dir, os.W_OK | os.X_OK):
         raise LogFileError(

@@ -43,6 +43,14 @@ def test_the_configuration_is_one(tmp_path: Path) -> None:
     assert not load_config(file).is_local
 
 
+def test_its_commands_are_found() -> None:
+    """What installs iris in a virtual environment is followed by what puts that on the PATH, before the first `iris …`."""
+    installs, activates, *others = blocks("sh")
+    assert "-m venv .venv" in installs
+    assert activates == ". .venv/bin/activate\n"
+    assert re.search("^iris ", "".join(others), re.MULTILINE)
+
+
 def test_its_commands_exist() -> None:
     """`iris COMMAND --help` answers for each command that is shown."""
     shown = sorted(set(re.findall(r"^iris ((?:logs |config )?[a-z-]+)", "\n".join(blocks("sh")), re.MULTILINE)))

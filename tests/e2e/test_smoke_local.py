@@ -150,6 +150,7 @@ def test_the_log_directory_is_tidy(start: Callable[..., Smoke]) -> None:
     files = [str(path.relative_to(smoke.log_dir)) for path in smoke.log_dir.rglob("*") if path.is_file()]
     linked = re.findall(r"\]\(([^)]+)\)", smoke.summary)
     assert [name for name in files if not any(name == link or name.startswith(link) for link in linked)] == []
+    assert {(smoke.log_dir / name).stat().st_mode & 0o777 for name in files} == {0o600}
     lines = (smoke.log_dir / "iris-logs.txt").read_text()
     assert len(re.findall(r"iris\.worker\.local-w\d iris-smoke-\w+ met index=", lines)) == 4
     assert list((smoke.log_dir / "scheduling").glob("coscheduled-*.json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import logging
@@ -19,11 +20,12 @@ from iris_adapters.controller.client import JobClient
 from iris_adapters.controller.guard import MOST_BODY_BYTES
 from iris_adapters.controller.http_api import HttpApi
 from iris_adapters.controller.local_controller import LocalController
+from iris_adapters.controller.server import bind
 from iris_adapters.controller.wire import JobRequest, JobStatus
 from iris_adapters.local.inventory import LocalInventory
 from iris_adapters.system_clock import SystemClock
 from iris_core.config import LocalConfig
-from iris_core.errors import InventoryError, JobApiError, LocalPortInUseError
+from iris_core.errors import JobApiError, LocalPortInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -307,9 +309,23 @@ def test_the_inventory_starts_and_stops_a_real_controller() -> None:
 
 
 def test_the_inventory_passes_a_taken_port_on(controller: LocalController) -> None:
-    """A port that is taken is an InventoryError that says so."""
-    with pytest.raises(InventoryError, match=f"port {controller.port} .* is taken"):
+    """It is no failure of the cloud."""
+    with pytest.raises(LocalPortInUseError, match=f"port {controller.port} .* is taken"):
         LocalInventory("demo", lambda: start(port=controller.port)).ensure_controller()
+
+
+def test_a_port_that_is_for_others_is_told_as_one_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below 1024, for who is not root: another port helps, too."""
+
+    class Forbidden(socket.socket):
+        def bind(self, _address: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "socket", Forbidden)
+    with pytest.raises(
+        LocalPortInUseError, match=r"port 80 on 127\.0\.0\.1 may not be used by this user: set local\.port"
+    ):
+        bind(80)
 
 
 @contextmanager

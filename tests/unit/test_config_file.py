@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -250,6 +251,65 @@ class TestWrongValues:
         assert ":2: local.port: " in first
         assert ":4: logs.use_sudo: " in second
 
+    @pytest.mark.parametrize(
+        ("content", "paths"),
+        [
+            ("local: {workers: -1, port: 99999}", ["local.workers", "local.port"]),
+            ("logs: {drain_seconds: -3, shard_count: 0}", ["logs.drain_seconds", "logs.shard_count"]),
+            ("mode: gcp\ngcp: {project_id: '', zone: ''}", ["gcp.project_id", "gcp.zone"]),
+            ("mode: gcp\nlabel_prefix: X", ["label_prefix", "gcp"]),
+            ("label_prefix: X\nlocal: {workers: -1, prot: 1}", ["label_prefix", "local.workers", "local.prot"]),
+            (
+                "controller: {tags: [A, b, C], labels: {A: a, b: B}, port: x}",
+                ["port", "tags.0", "tags.2", "labels.A", "labels.b"],
+            ),
+            (WORKER.replace("name: b", "name: a") + "    count: -1\n", ["workers.1.name", "workers.1.count"]),
+            (
+                WORKER.replace("name: b", "name: B") + "    spot: true\n    reserved: true",
+                ["workers.1.name", "workers.1.reserved"],
+            ),
+            ("workers: [{name: a}, 5]", ["0.runtime_version", "0.accelerator_type", "workers.1"]),
+            ("prices: {a: -1, b: -1}\nlogs: 5", ["prices.a", "prices.b", "logs"]),
+            ("owner: A\ntime_to_live_hours: 0", ["owner", "time_to_live_hours"]),
+        ],
+    )
+    def test_no_mistake_hides_another(
+        self, refuse: Callable[[str], ConfigError], content: str, paths: list[str]
+    ) -> None:
+        """Neither in its section, nor of the sections around it, nor of another type."""
+        lines = str(refuse(content)).splitlines()
+        assert len(lines) == len(paths)
+        assert [path for path in paths if not any(f"{path}: " in line for line in lines)] == []
+
+    @pytest.mark.parametrize(
+        ("content", "path"),
+        [
+            ("mode: gcp\ngcp: {project_id: p, zone: z, external_ips: false, ssh: {route: intrenal}}", "gcp.ssh.route"),
+            ("logs: {shard_index: 1, shard_count: x}", "logs.shard_count"),
+            (WORKER.replace("accelerator_type: v5litepod-8", "topology: 2x2\n    type: 4"), "workers.0.type"),
+        ],
+    )
+    def test_what_only_follows_from_a_mistake_is_not_told(
+        self, refuse: Callable[[str], ConfigError], content: str, path: str
+    ) -> None:
+        """The other key is right once this one is."""
+        error = refuse(content)
+        assert error.key_path == path
+        assert "external_ips" not in str(error)
+        assert "accelerator_type" not in str(error)
+        assert "shard_index" not in str(error)
+
+    def test_a_great_many_mistakes_take_no_great_time(self, refuse: Callable[[str], ConfigError]) -> None:
+        """A list of thousands of wrong tags is no reason to read it as often."""
+        assert refuse(f"controller: {{tags: [{', '.join(['A'] * 9000)}]}}").key_path == "controller.tags.0"
+
+    @pytest.mark.parametrize("content", ['"\\e[2Jx": 1', 'controller: {labels: {"\\e[2Jx": y}}', "mode: !a%1B[2Jx 1"])
+    def test_what_a_terminal_would_obey_is_escaped(self, refuse: Callable[[str], ConfigError], content: str) -> None:
+        """In keys, values and tags."""
+        told = str(refuse(content))
+        assert told.isprintable()
+        assert "\\x1b[2Jx" in told
+
     def test_a_long_value_is_cut_in_the_message(self, refuse: Callable[[str], ConfigError]) -> None:
         """A pasted key or file in the wrong place does not flood the terminal."""
         assert len(str(refuse("mode: " + "x" * 10_000))) < 400
@@ -262,7 +322,7 @@ class TestWrongFiles:
             ("local:\n  port: 1\n  port: 2\n", 3, "line 2"),
             ("a: [\n", 2, "not YAML"),
             ("local:\n\tport: 1\n", 2, "not YAML"),
-            ("a: 1\n---\nb: 2\n", 2, "document"),
+            ("a: 1\n---\nb: 2\n", 2, "expected a single document in the stream, but found another document"),
             ("- a\n", 1, "must be a mapping"),
             ("hello\n", 1, "must be a mapping"),
             ("a: *nowhere\n", 1, "undefined alias"),
@@ -302,8 +362,25 @@ class TestWrongFiles:
 
     def test_a_missing_file_is_an_error_that_names_it(self, tmp_path: Path) -> None:
         """No file, no traceback."""
-        with pytest.raises(ConfigError, match=r"absent\.yaml.*No such file"):
+        with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read: there is no such file; docs/examples"):
             load_config(tmp_path / "absent.yaml")
+
+    def test_a_named_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        """Nobody may ever write into it. What a shell gives for `<(…)` is read."""
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(ConfigError, match="is a named pipe"):
+            load_config(tmp_path / "pipe")
+        reading, writing = os.pipe()
+        with os.fdopen(reading), os.fdopen(writing, "w") as file:
+            file.write("label_prefix: mine\n")
+            file.close()
+            assert load_config(Path(f"/dev/fd/{reading}")).label_prefix == "mine"
+
+    def test_a_link_that_leads_nowhere_is_an_error_that_names_it(self, tmp_path: Path) -> None:
+        """To itself."""
+        (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+        with pytest.raises(ConfigError, match=r"loop\.yaml: cannot be read: Too many levels"):
+            load_config(tmp_path / "loop.yaml")
 
     def test_a_directory_is_an_error_that_names_it(self, tmp_path: Path) -> None:
         """A directory is no file."""

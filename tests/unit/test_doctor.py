@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -26,7 +27,6 @@ from iris_core.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 CHECKS = [
     *("gcloud", "account", "project and zone", "Compute API", "TPU API", "queued resources", "controller's image"),
@@ -171,6 +171,23 @@ def test_directories_that_cannot_be_written(rig: Rig, monkeypatch: pytest.Monkey
     assert rig.problems(rig.home / "new" / "logs") == {}
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert set(rig.problems()) >= {"known hosts", "log directory"}
+
+
+def test_a_log_directory_that_is_a_file(rig: Rig) -> None:
+    """`connect` would refuse it."""
+    (rig.home / "file").write_text("")
+    finding = rig.findings(rig.home / "file")["log directory"]
+    assert finding.exit_code == LogFileError.exit_code
+    assert f"{rig.home / 'file'} is not a directory" in finding.text
+
+
+def test_a_working_directory_that_is_gone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told, with what to do."""
+    gone = rig.home / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "has been deleted: change to another" in rig.findings(Path("logs"))["log directory"].text
 
 
 def test_a_disk_that_is_nearly_full(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

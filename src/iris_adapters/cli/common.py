@@ -22,14 +22,30 @@ if TYPE_CHECKING:
     from iris_core.config import ClusterConfig
     from iris_core.ports.clock import Clock
 
+
+def config_path(text: str) -> Path:
+    """A configuration's path, as an option has it."""
+    if not text:
+        raise typer.BadParameter("it is empty: name a YAML file")
+    return Path(text)
+
+
 ConfigOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", envvar="IRIS_CONFIG", metavar="FILE", help="The cluster's YAML file. None: a local cluster."
+        "--config",
+        "-c",
+        envvar="IRIS_CONFIG",
+        metavar="FILE",
+        parser=config_path,
+        help="The cluster's YAML file. None: a local cluster.",
     ),
 ]
 NeededConfigOption: TypeAlias = Annotated[
-    Path, typer.Option("--config", "-c", envvar="IRIS_CONFIG", metavar="FILE", help="The cluster's YAML file.")
+    Path,
+    typer.Option(
+        "--config", "-c", envvar="IRIS_CONFIG", metavar="FILE", parser=config_path, help="The cluster's YAML file."
+    ),
 ]
 PrefixOption: TypeAlias = Annotated[
     str | None, typer.Option(metavar="PREFIX", help="Take this label prefix instead of the file's.")

@@ -28,7 +28,7 @@ _INDENT = "         "
 def doctor(
     config: NeededConfigOption,
     prefix: PrefixOption = None,
-    log_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where logs are to be landed.")] = Path(),
+    log_dir: Annotated[Path, typer.Option(metavar="DIR", readable=False, help="Where logs are to be landed.")] = Path(),
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Check what a cluster needs, here and in the project, and say what to do about what is missing. Changes nothing."""

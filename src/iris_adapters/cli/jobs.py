@@ -5,46 +5,29 @@
 from __future__ import annotations
 
 import shlex
-import threading
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iris_adapters.cli.common import Output, OutputOption, PrefixOption, note, open_cluster, read_gcp_config, say
+from iris_adapters.cli.common import Output, OutputOption, PrefixOption, note, say
+from iris_adapters.cli.job_access import (
+    ClusterOption,
+    JobArgument,
+    TokenOption,
+    UrlOption,
+    job_client,
+    refused_before_it_is_sent,
+)
 from iris_core.ray_names import TPU_RESOURCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from iris_adapters.controller.client import JobClient
     from iris_adapters.controller.wire import JobInfo
 
 app = typer.Typer(no_args_is_help=True, help="Submit jobs to a running cluster, and watch them.")
-
-JobArgument: TypeAlias = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
-
-
-UrlOption: TypeAlias = Annotated[
-    str | None, typer.Option(envvar="IRIS_URL", metavar="URL", help="The controller, as `iris connect` prints it.")
-]
-TokenOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        envvar="IRIS_TOKEN",
-        metavar="TOKEN",
-        help="Its token; better in the environment, where other users cannot see it.",
-    ),
-]
-ClusterOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", envvar="IRIS_CONFIG", metavar="FILE", help="Or, for a URL: the cluster's YAML file."
-    ),
-]
 
 
 @app.command()
@@ -103,19 +86,20 @@ def submit(
     for name, equals, _ in pairs:
         if not equals:
             raise typer.BadParameter(f"{name!r} is not NAME=VALUE", param_hint="--env")
-    request = JobRequest(
-        entrypoint=command[0] if len(command) == 1 else shlex.join(command),
-        job_id=job_id,
-        env={name: value for name, _, value in pairs},
-        replicas=replicas,
-        cpus_per_replica=cpus,
-        resources_per_replica=_resources(resource or (), tpus),
-        coscheduled=coscheduled,
-        slice_name=slice_name,
-        accelerator_type=accelerator,
-        retries=retries,
-    )
-    with _client(url, token, config, prefix) as client:
+    with refused_before_it_is_sent():
+        request = JobRequest(
+            entrypoint=command[0] if len(command) == 1 else shlex.join(command),
+            job_id=job_id,
+            env={name: value for name, _, value in pairs},
+            replicas=replicas,
+            cpus_per_replica=cpus,
+            resources_per_replica=_resources(resource or (), tpus),
+            coscheduled=coscheduled,
+            slice_name=slice_name,
+            accelerator_type=accelerator,
+            retries=retries,
+        )
+    with job_client(url, token, config, prefix) as client:
         submitted = client.submit(request)
         if not follow:
             say(submitted)
@@ -140,7 +124,7 @@ def list_jobs(
     """Show every job that the controller knows."""
     from iris_adapters.cli.tables import print_json, print_table
 
-    with _client(url, token, config, prefix) as client:
+    with job_client(url, token, config, prefix) as client:
         jobs = client.list()
     if output is Output.JSON:
         print_json([_job_values(job) for job in jobs])
@@ -164,7 +148,7 @@ def status(
     """Show a job and its tasks."""
     from iris_adapters.cli.tables import print_json, print_table
 
-    with _client(url, token, config, prefix) as client:
+    with job_client(url, token, config, prefix) as client:
         info = client.get(job)
         tasks = client.tasks(job)
     if output is Output.JSON:
@@ -187,7 +171,7 @@ def logs(
     prefix: PrefixOption = None,
 ) -> None:
     """Print what a job has printed."""
-    with _client(url, token, config, prefix) as client:
+    with job_client(url, token, config, prefix) as client:
         if follow:
             for line in client.follow(job):
                 say(line)
@@ -205,51 +189,8 @@ def stop(
     prefix: PrefixOption = None,
 ) -> None:
     """Have a job stopped."""
-    with _client(url, token, config, prefix) as client:
+    with job_client(url, token, config, prefix) as client:
         note("It is being stopped." if client.stop(job) else "It had ended already.")
-
-
-@contextmanager
-def _client(url: str | None, token: str | None, config: Path | None, prefix: str | None) -> Iterator[JobClient]:
-    """A client of the controller at the URL, or of the one that the configuration's cluster has. Starts nothing."""
-    if url is not None:
-        from iris_adapters.controller.client import JobClient
-
-        with JobClient(url, token) as client:
-            yield client
-        return
-    if config is None:
-        raise typer.BadParameter("one is needed: --url (or IRIS_URL), or --config (or IRIS_CONFIG)", param_hint="--url")
-    from iris_core.errors import ControllerNotFoundError
-    from iris_core.ray_joining import with_token
-    from iris_core.tunnel import open_tunnel
-
-    settings = read_gcp_config(config, prefix)
-    with open_cluster(settings) as container:
-        controller = container.inventory().find_controller()
-        if controller is None:
-            raise ControllerNotFoundError(
-                f"There is no controller of the cluster {settings.label_prefix} in {settings.project_id}, {settings.zone}: "
-                "`iris up` makes one."
-            )
-        shell, clock = container.shell(), container.clock()
-        seconds = settings.gcp.ssh.connect_timeout_seconds if settings.gcp else 0.0
-        if token is not None:
-            controller = replace(controller, token=token)
-        elif settings.controller.container.runs_ray:
-            use_sudo, never = settings.logs.use_sudo, threading.Event()
-            controller = with_token(shell, clock, controller, use_sudo=use_sudo, timeout_seconds=seconds, give_up=never)
-        with (
-            open_tunnel(
-                shell,
-                clock,
-                controller,
-                timeout_seconds=seconds,
-                find_controller=container.inventory().find_controller,
-            ) as tunnel,
-            container.job_client(tunnel, controller.token) as client,
-        ):
-            yield client
 
 
 def _resources(options: Sequence[str], tpus: int | None) -> dict[str, float]:

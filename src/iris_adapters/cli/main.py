@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
 import traceback
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from iris_adapters.cli import cleanup, cluster, doctor, jobs, logs, smoke, status
-from iris_adapters.cli.common import read_config, say
+from iris_adapters.cli.common import config_path, note, read_config, say
 from iris_adapters.cli.interrupts import interrupts
+from iris_adapters.cli.streams import OutputError, finish_output, prepare_streams
 from iris_core.errors import IrisError
 
 app = typer.Typer(
@@ -70,7 +71,7 @@ app.add_typer(config_app, name="config")
 
 
 @config_app.command()
-def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file.")]) -> None:
+def check(file: Annotated[Path, typer.Argument(metavar="FILE", parser=config_path, help="The YAML file.")]) -> None:
     """Say whether a file is right, or every mistake in it with its line."""
     config = read_config(file)
     place = "in this process" if config.is_local else f"in {config.project_id}, {config.zone}"
@@ -86,31 +87,35 @@ _command = cache(
 def main() -> NoReturn:
     """Run the command line and exit: 0, 2 for a wrong command line or configuration, else what `iris_core.errors` says.
 
-    What Ctrl-C, SIGTERM and SIGHUP do: see `iris_adapters.cli.interrupts`.
+    What Ctrl-C, SIGTERM and SIGHUP do: see `iris_adapters.cli.interrupts`; what standard output and error do: `.streams`.
     """
+    output = prepare_streams()
     interrupts.install()
+    code = interrupts.exit_code(_run())
+    interrupts.done()
+    if problem := finish_output(output):
+        _tell(problem)
+        code = code or problem.exit_code
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command line; the exit code."""
     try:
         _command()(prog_name="iris")
+    except OutputError as error:
+        return error.exit_code  # told at the end, as one is that somebody else has caught
     except IrisError as error:
         _tell(error)
-        code: object = error.exit_code
+        return error.exit_code
+    except KeyboardInterrupt:  # before Typer takes care of it
+        return 128 + signal.SIGINT
     except SystemExit as end:
-        code = end.code
-    else:
-        code = 0
-    interrupts.done()
-    try:
-        sys.stdout.flush()
-    except OSError:  # the reader of the pipe has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(interrupts.exit_code(code if isinstance(code, int) else 0 if code is None else 1))
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    return 0
 
 
 def _tell(error: IrisError) -> None:
     if _state.shows_tracebacks:
         traceback.print_exception(error)
-    text = "\n".join([f"iris: {error}", *getattr(error, "__notes__", ())])
-    try:
-        print(text, file=sys.stderr)  # noqa: T201 - the one place for error messages
-    except OSError:
-        return
+    note("\n".join([f"iris: {error}", *getattr(error, "__notes__", ())]))

@@ -15,9 +15,40 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _TOKEN = re.compile(r"[!-~]+")
+_SCHEMES = ("http", "https")
 _MOST_QUOTED_CHARACTERS = 500
 _TRACEBACK = "Traceback (most recent call last)"
+_ERRNO = re.compile(r"^\[Errno \d+\] ")
 _ERROR_LINE = re.compile(r"^[\w.]+(?:Error|Exception): .*", re.MULTILINE)
+
+
+def check_url(url: str) -> None:
+    """Refuse what cannot be the URL of a controller.
+
+    Raises:
+        JobApiError: it cannot.
+    """
+    try:
+        parsed = httpx.URL(url)
+        problem = "" if parsed.scheme in _SCHEMES and parsed.host else "it should be like http://127.0.0.1:10000"
+    except (httpx.InvalidURL, ValueError) as error:
+        problem = str(error)
+    if problem:
+        raise JobApiError(f"{url!r} is not the URL of a controller: {problem}")
+
+
+def check_token(token: str) -> None:
+    """Refuse what cannot be a controller's token.
+
+    Raises:
+        JobApiError: it cannot. The message does not have it.
+    """
+    if not token:
+        raise JobApiError("the controller's token is empty")
+    if not _TOKEN.fullmatch(token):
+        raise JobApiError(
+            "the controller's token has a character that cannot be in a token (blank, line end or not ASCII)"
+        )
 
 
 class Http(Protocol):
@@ -54,21 +85,17 @@ class HttpApi:
     """
 
     def __init__(self, url: str, token: str | None, timeout_seconds: float) -> None:
-        if token is not None and not _TOKEN.fullmatch(token):
-            raise JobApiError(
-                "the controller's token has a character that cannot be in a token (blank, line end or not ASCII)"
-            )
+        if token is not None:
+            check_token(token)
+        check_url(url)
         self.url = url.rstrip("/")
         self._timeout_seconds = timeout_seconds
-        try:
-            self._http = httpx.Client(
-                base_url=self.url,
-                headers={} if token is None else {"Authorization": f"Bearer {token}"},
-                timeout=timeout_seconds,
-                trust_env=False,
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise JobApiError(f"{url!r} is not the URL of a controller: {error}") from error
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={} if token is None else {"Authorization": f"Bearer {token}"},
+            timeout=timeout_seconds,
+            trust_env=False,
+        )
 
     def read(
         self,
@@ -109,7 +136,10 @@ class HttpApi:
         self._http.close()
 
     def _unreachable(self, error: Exception) -> JobApiError:
-        return JobApiError(f"the controller at {self.url} does not answer: {str(error) or type(error).__name__}")
+        reason = _ERRNO.sub("", str(error)) or type(error).__name__
+        return JobApiError(
+            f"the controller at {self.url} does not answer: {reason}. `iris connect` must be running; it prints the URL."
+        )
 
     def _refused(self, method: str, path: str, response: httpx.Response) -> JobApiError:
         return JobApiError(

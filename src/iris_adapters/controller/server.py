@@ -27,12 +27,14 @@ _KEEP_ALIVE_SECONDS = (
     30  # longer than httpx keeps an idle connection (5 s), so that it does not use one that is just closing
 )
 
+_NOT_TO_BE_HAD = {errno.EADDRINUSE: "is taken", errno.EACCES: "may not be used by this user"}
+
 
 def bind(port: int) -> socket.socket:
     """A socket bound to 127.0.0.1:`port` (0: a free one). The caller closes it.
 
     Raises:
-        LocalPortInUseError: the port is taken.
+        LocalPortInUseError: the port is taken, or not this user's to take.
         JobApiError: it cannot be had for another reason.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -44,9 +46,9 @@ def bind(port: int) -> socket.socket:
         )  # not later: two sockets that both reuse the address may both bind it, but not both listen
     except OSError as error:
         listener.close()
-        if error.errno == errno.EADDRINUSE:
+        if error.errno in _NOT_TO_BE_HAD:
             raise LocalPortInUseError(
-                f"port {port} on {LOOPBACK} is taken: set local.port to another one, or to 0 for a free one",
+                f"port {port} on {LOOPBACK} {_NOT_TO_BE_HAD[error.errno]}: set local.port to another one, or to 0 for a free one",
                 host=LOOPBACK,
                 port=port,
             ) from error

@@ -116,7 +116,7 @@ class JobRequest:
         if not 1 <= self.replicas <= MOST_REPLICAS:
             raise JobApiError(f"replicas must be 1 to {MOST_REPLICAS}, is {self.replicas}")
         if not (math.isfinite(self.cpus_per_replica) and self.cpus_per_replica > 0):
-            raise JobApiError(f"cpus_per_replica must be more than 0, is {self.cpus_per_replica}")
+            raise JobApiError(f"cpus_per_replica must be more than 0, and finite, is {self.cpus_per_replica}")
         self._check_placing()
 
     def _check_placing(self) -> None:
@@ -194,13 +194,24 @@ class ApiVersion:
     controller: str
 
 
+def check_job_id(job_id: str) -> None:
+    """Refuse what no job can be called, whoever has submitted it.
+
+    Raises:
+        JobApiError: it is empty, or not text.
+    """
+    if not job_id:
+        raise JobApiError("the job id must not be empty: `iris job list` shows those that there are")
+    _check_text(job_id, "the job id")
+
+
 def _check_resource(name: str, amount: float) -> None:
     if name == "CPU":
         raise JobApiError("CPUs are asked for by cpus_per_replica, not by resources_per_replica")
     if not _RESOURCE.fullmatch(name):
         raise JobApiError(f"{name[:140]!r} cannot be the name of a resource")
     if not (math.isfinite(amount) and amount > 0):
-        raise JobApiError(f"the amount of the resource {name} must be more than 0, is {amount}")
+        raise JobApiError(f"the amount of the resource {name} must be more than 0, and finite, is {amount}")
     if amount > 1 and amount != int(amount):  # Ray refuses it, but only when the job has started
         raise JobApiError(f"the amount of the resource {name} must be a whole number if it is more than 1, is {amount}")
 

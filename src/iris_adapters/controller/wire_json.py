@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from iris_adapters.controller.json_fields import as_boolean, as_integer_or_none, as_mapping, as_string, as_strings
-from iris_adapters.controller.wire import ApiVersion, JobInfo, JobStatus, TaskInfo
+from iris_adapters.controller.wire import ApiVersion, JobInfo, JobStatus, TaskInfo, check_job_id
 from iris_core.errors import JobApiError
 
 IRIS_CONTROLLER = "iris"
@@ -159,7 +159,12 @@ def version_from_json(value: object) -> ApiVersion:
 
 
 def job_path(job_id: str, rest: str = "") -> str:
-    """The path of a job's route."""
+    """The path of a job's route.
+
+    Raises:
+        JobApiError: no job can be called so.
+    """
+    check_job_id(job_id)
     path = f"/api/jobs/{quote(job_id, safe='')}"
     return f"{path}/{rest}" if rest else path
 

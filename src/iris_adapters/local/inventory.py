@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from iris_core.errors import InvalidRequestError, InventoryError, IrisError
+from iris_core.errors import InvalidRequestError, InventoryError, IrisError, LocalPortInUseError
 from iris_core.model import ControllerVm, Host, HostRole, VmPhase, controller_name
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class LocalInventory:
             made: see `VmInventory`.
 
         Raises:
-            InventoryError: it could not be started; its cause says why.
+            LocalPortInUseError: its port is taken, or not this user's to take.
+            InventoryError: it could not be started for another reason; its cause says why.
         """
         with self._lock:
             if self._closed:
@@ -76,6 +77,8 @@ class LocalInventory:
             if self._controller is None:
                 try:
                     self._controller = self._start_controller()
+                except LocalPortInUseError:
+                    raise
                 except IrisError as error:
                     raise InventoryError(f"the in-process controller could not be started: {error}") from error
                 self._lives += 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from iris_adapters.controller.wire import JobInfo, JobStatus
 from iris_core.errors import IrisError, JobApiError, LogFileError
+from iris_core.log_paths import open_private
 from iris_core.log_reader import read_payloads
 
 if TYPE_CHECKING:
@@ -244,7 +245,8 @@ class JobRunner:
             return f"(its log cannot be had: {error})"
         path = self._tree.file(f"jobs/{job.name}.txt", f"what the job {job.name} printed")
         try:
-            path.write_text(log, encoding="utf-8", errors="backslashreplace")
+            with open_private(path, "w") as file:
+                file.write(log)
         except OSError as error:
             self._logger.log(f"{path} cannot be written: {error.strerror or error}")
         return log

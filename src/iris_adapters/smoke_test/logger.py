@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TextIO
 
 from iris_core.errors import LogFileError
+from iris_core.log_paths import open_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,7 @@ class SmokeTestLogger:
         summary: the Markdown file; created, or emptied.
         clock: time.
         terminal: where the lines for the user go.
+        errors: where it is told once more, at the end, that and why the run has failed. None: nowhere.
 
     Attributes:
         problem: why the summary could not be written any more; empty if it could.
@@ -34,15 +36,17 @@ class SmokeTestLogger:
         LogFileError: the summary cannot be written.
     """
 
-    def __init__(self, summary: Path, clock: Clock, terminal: TextIO) -> None:
+    def __init__(self, summary: Path, clock: Clock, terminal: TextIO, errors: TextIO | None = None) -> None:
         self.problem = ""
         self._path = summary
         self._clock = clock
         self._started = clock.monotonic()
         self._lock = threading.Lock()
         self._terminal: TextIO | None = terminal
+        self._errors = errors
+        self._failures: list[str] = []
         try:
-            self._summary = summary.open("w", encoding="utf-8", errors="backslashreplace")
+            self._summary = open_private(summary, "w")
         except OSError as error:
             raise LogFileError(f"{summary} cannot be written: {error.strerror or error}", path=summary) from error
 
@@ -63,6 +67,19 @@ class SmokeTestLogger:
         """Something happened."""
         stamp, text = self._stamp(), printable(text)
         self._say(f"{stamp} {text}", f"- {stamp} {text}".replace("\n", "\n  "))
+
+    def failure(self, text: str) -> None:
+        """Something went wrong."""
+        self._failures.append(printable(text))
+        self.log(text)
+
+    def verdict(self, text: str, *, failed: bool) -> None:
+        """How it ended."""
+        self.log(text)
+        if failed and self._errors is not None:
+            reasons = [*self._failures, self.problem] if self.problem else self._failures
+            with suppress(OSError, ValueError):
+                print("\n".join([f"iris: {text}", *reasons]), file=self._errors, flush=True)
 
     def block(self, caption: str, text: str) -> None:
         """Foreign text, word for word: a log's last lines. What a terminal would obey is shown as a replacement character."""

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol, Self
 
 from iris_core.errors import IrisError, JobApiError
+from iris_core.log_paths import open_private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +145,8 @@ class TaskSchedulingMonitor:
             "tasks": [asdict(task) for task in tasks],
         }
         path = self._directory / f"{job.name}-{job.snapshots + 1:03}.json"
-        path.write_text(json.dumps(snapshot, indent=2) + "\n", encoding="utf-8")
+        with open_private(path, "w") as file:
+            file.write(json.dumps(snapshot, indent=2) + "\n")
         job.snapshots += 1
 
 

@@ -62,6 +62,7 @@ def run_smoke_test(
     options: SmokeTestOptions,
     terminal: TextIO,
     *,
+    errors: TextIO | None = None,
     leave: Callable[[int, str], None] | None = None,
 ) -> int:
     """Run the smoke test on the container's cluster. Call it on the main thread: it handles signals.
@@ -70,6 +71,7 @@ def run_smoke_test(
         container: of a cluster that may be deleted: whatever bears its label prefix is, before and after.
         options: how.
         terminal: for the lines to the user.
+        errors: for the verdict and its reasons, where it fails: whoever sends the lines elsewhere is to see these. None: nowhere.
         leave: ends the process at once; for tests.
 
     Returns:
@@ -90,7 +92,7 @@ def run_smoke_test(
         at_stake="" if container.config().is_local else still_runs(container.config().label_prefix, options.down),
         leave=leave,
     )
-    with SmokeTestLogger(summary, clock, terminal) as logger, landed_python_logs(python_logs), interruption:
+    with SmokeTestLogger(summary, clock, terminal, errors) as logger, landed_python_logs(python_logs), interruption:
         try:
             return _SmokeTest(container, options, tree, logger, interruption).run()
         except Interrupted as interrupted:  # it came while another ending was being handled
@@ -130,10 +132,10 @@ class _SmokeTest:
                 self._run_phases()
             except Interrupted as interrupted:
                 exit_code = interrupted.exit_code
-                self._logger.log(f"Interrupted while: {self._phase}: {interrupted.reason}")
+                self._logger.failure(f"Interrupted while: {self._phase}: {interrupted.reason}")
             except IrisError as error:
                 exit_code = error.exit_code
-                self._logger.log(f"Failed while: {self._phase}: {_told(error)}")
+                self._logger.failure(f"Failed while: {self._phase}: {_told(error)}")
             exit_code = exit_code or (0 if self._passed == len(self._checks) else _FAILED)
         finally:  # also after an error of our own making
             self._interruption.begin_cleanup()
@@ -198,7 +200,10 @@ class _SmokeTest:
             detail, passed = check.run(runner), True
         except (CheckFailedError, IrisError) as error:
             detail, passed = _told(error), False
-        self._logger.log(f"{'Passed' if passed else 'FAILED'}: {detail}")
+        if passed:
+            self._logger.log(f"Passed: {detail}")
+        else:
+            self._logger.failure(f"FAILED: {detail}")
         return _Result(check.name, passed, self._logger.elapsed_seconds - began, detail)
 
     def _delete_leftovers(self) -> None:
@@ -233,7 +238,7 @@ class _SmokeTest:
         try:
             self._container.cluster_manager().stop()
         except IrisError as error:
-            self._logger.log(f"The clean-up failed: {_told(error)}")
+            self._logger.failure(f"The clean-up failed: {_told(error)}")
             if not self._config.is_local:
                 self._logger.log(f"`{self._options.down}` deletes what is left")
             return error.exit_code
@@ -265,7 +270,8 @@ class _SmokeTest:
         self._logger.log(f"The artifacts are in {self._tree.root}")
         self._logger.markdown(self._tree.index())
         verdict = "passed" if exit_code == 0 else f"failed (exit code {exit_code})"
-        self._logger.log(f"{self._passed}/{len(self._checks)} checks passed; the smoke test {verdict}")
+        text = f"{self._passed}/{len(self._checks)} checks passed; the smoke test {verdict}"
+        self._logger.verdict(text, failed=exit_code != 0)
 
 
 def _told(error: Exception) -> str:

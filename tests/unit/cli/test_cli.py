@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import sys
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from iris_adapters.cli import cluster as module
+from iris_adapters.cli import main as main_module
+from iris_adapters.controller.local_controller import LocalController
 from iris_adapters.controller.wire import JobRequest
 from iris_adapters.fakes import FakeInventory, RunScript, make_controller, make_slice
-from iris_core.config import LogConfig
+from iris_adapters.smoke_test.python_logs import landed_python_logs
+from iris_core.config import LocalConfig, LogConfig
 from iris_core.errors import CleanupIncompleteError, InventoryToolError, PermissionDeniedError
 from iris_core.model import CommandResult
 from tests.unit.cli.rig import CONTROLLER, GCP
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.unit.cli.rig import Rig
 
 
@@ -76,6 +80,13 @@ class TestTheCommandLine:
 
 
 class TestConfigCheck:
+    @pytest.mark.parametrize("command", [["config", "check", ""], ["status", "-c", ""], ["job", "list", "-c", ""]])
+    def test_an_empty_name_is_no_file(self, rig: Rig, command: list[str]) -> None:
+        """Nor the working directory, which Python takes it for."""
+        code, _, err = rig.run(*command)
+        assert code == 2
+        assert "it is empty: name a YAML file" in err
+
     def test_a_right_file_is_told_in_a_line(self, rig: Rig) -> None:
         """What it says, for a glance."""
         code, out, _ = rig.run("config", "check", rig.config)
@@ -174,6 +185,16 @@ class TestCluster:
         assert "export IRIS_URL=" in out
         assert rig.inventory.names() == []
         assert (tmp_path / "logs" / "iris-logs.txt").exists()
+
+    def test_two_local_clusters_do_not_share_a_directory(self, rig: Rig, tmp_path: Path) -> None:
+        """The second is refused before anything is started, and the first lands on."""
+        path = tmp_path / "logs" / "iris-logs.txt"
+        path.parent.mkdir()
+        with landed_python_logs(path):
+            code, out, err = rig.run("connect", "--log-dir", path.parent)
+        assert (code, out) == (31, "")
+        assert str(path) in err
+        assert rig.inventory.calls == []
 
 
 class TestLogs:
@@ -288,6 +309,55 @@ class TestJobs:
         """It needs a name and an amount."""
         assert cluster.run("job", "submit", "-c", cluster.config, "--resource", resource, "--", "true")[0] == 2
 
+    @pytest.mark.parametrize(
+        "option",
+        [
+            *(["--cpus", "inf"], ["--cpus", "nan"], ["--replicas", "100000"], ["--id", "a/b"], ["--resource", "X=-1"]),
+            *(
+                ["--resource", "X=inf"],
+                ["-e", "=X"],
+                ["--slice", ""],
+                ["-e", "A=\udcff"],
+                ["--token", ""],
+                ["--token", "ü"],
+            ),
+        ],
+    )
+    def test_what_is_not_even_sent_is_a_usage_error(self, cluster: Rig, option: list[str]) -> None:
+        """Exit code 40 says that the controller refused, and it has not been asked."""
+        code, out, err = cluster.run("job", "submit", "-c", cluster.config, *option, "--", "true")
+        assert (code, out) == (2, "")
+        assert "Invalid value" in err
+        assert cluster.jobs.submitted == []
+
+    @pytest.mark.parametrize("url", ["", "foo", "ftp://x", "http://", "http://x:y"])
+    def test_a_url_that_cannot_be_one_is_a_usage_error(self, rig: Rig, url: str) -> None:
+        """What it should be like is told."""
+        code, _, err = rig.run("job", "list", "--url", url)
+        assert code == 2
+        assert f"--url (or IRIS_URL): {url!r} is not the URL of a controller: " in err
+
+    def test_a_token_that_is_missing_or_wrong_is_told_with_how_to_give_it(self, rig: Rig) -> None:
+        """In the words of the command line; a controller that is not there is told with what is to run."""
+        with closing(LocalController(LocalConfig(), rig.clock)) as controller:
+            for token in ([], ["--token", "wrong"]):
+                code, _, err = rig.run("job", "list", "--url", controller.url, *token)
+                assert code == 40
+                assert err.endswith(
+                    "`iris connect` prints the controller's token: give it by IRIS_TOKEN, or --token.\n"
+                )
+        code, _, err = rig.run("job", "list", "--url", controller.url)
+        assert code == 40
+        assert "does not answer: Connection refused. `iris connect` must be running" in err
+
+    @pytest.mark.parametrize("command", ["status", "logs", "stop"])
+    @pytest.mark.parametrize("job", ["", "\udcff"])
+    def test_an_id_that_no_job_has_is_a_usage_error(self, cluster: Rig, command: str, job: str) -> None:
+        """Such a request cannot even be written."""
+        code, _, err = cluster.run("job", command, "-c", cluster.config, "--", job)
+        assert code == 2
+        assert "the job id" in err
+
     def test_one_word_is_a_shells_command_line(self, cluster: Rig) -> None:
         """`iris job submit -- 'a | b'`."""
         cluster.run("job", "submit", "-c", cluster.config, "--", "echo $A | cat")
@@ -374,6 +444,32 @@ class TestSmokeTest:
         assert code == InventoryToolError.exit_code
         assert f"`iris down -c {rig.config} --prefix iris-smoke` deletes it" in out
 
+    def test_a_failure_is_told_on_standard_error_too(self, rig: Rig, tmp_path: Path) -> None:
+        """`iris smoke-test >/dev/null` says what is wrong, once."""
+        rig.inventory = FakeInventory(label_prefix="iris-smoke")
+        rig.inventory.fail_next("list_resources", PermissionDeniedError("may not look"))
+        code, out, err = rig.run("smoke-test", "-c", rig.config, "--log-dir", tmp_path / "run")
+        assert code == PermissionDeniedError.exit_code
+        assert "may not look" in out
+        assert err.splitlines() == [
+            "iris: 0/3 checks passed; the smoke test failed (exit code 7)",
+            "Failed while: clean start: may not look",
+        ]
+
+    def test_a_directory_that_jobs_cannot_be_told_is_refused(self, rig: Rig) -> None:
+        """Before anything is started: a job's command is text."""
+        code, out, err = rig.run("smoke-test", "--log-dir", "e\udcff")
+        assert (code, out) == (32, "")
+        assert "is not UTF-8" in err
+        assert rig.inventory.calls == []
+
+    def test_two_of_one_second_have_directories_of_their_own(self, rig: Rig, tmp_path: Path) -> None:
+        """Where none is named."""
+        rig.inventory.fail_next("list_resources", PermissionDeniedError("may not look"))
+        rig.run("smoke-test")
+        [made] = tmp_path.glob("iris-smoke-test-*")
+        assert made.name.endswith(f"-{os.getpid()}")
+
     def test_a_used_directory_is_refused(self, rig: Rig, tmp_path: Path) -> None:
         """Before anything is touched."""
         code, _, err = rig.run("smoke-test", "--log-dir", tmp_path)
@@ -393,3 +489,33 @@ def test_a_reader_that_goes_away_is_no_traceback(rig: Rig) -> None:
     code, _, err = rig.run("config", "check", rig.config)
     assert code != 0
     assert "Broken pipe" not in err
+
+
+@pytest.mark.parametrize("command", [["--help"], ["config", "check", "cluster.yaml"], ["job", "list", "-o", "json"]])
+def test_an_output_that_is_full_is_told(cluster: Rig, command: list[str]) -> None:
+    """With an exit code: what was asked for is lost."""
+    cluster.monkeypatch.setenv("IRIS_CONFIG", str(cluster.config))
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        cluster.monkeypatch.setattr(sys, "stdout", full)
+        code, _, err = cluster.run(*command)
+    assert code == 1
+    assert err.startswith("iris: cannot write to standard output: No space left on device.")
+
+
+def test_what_is_told_may_be_lost(cluster: Rig) -> None:
+    """`connect` goes on to its regular end where standard error is full."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        cluster.monkeypatch.setattr(sys, "stderr", full)
+        code, out, _ = cluster.run("connect", "-c", cluster.config)
+    assert code == 0
+    assert out.startswith("export IRIS_URL=")
+
+
+def test_ctrl_c_before_the_command_has_begun(rig: Rig) -> None:
+    """It exits as it does later."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    rig.monkeypatch.setattr(main_module, "_command", interrupted)
+    assert rig.run("status") == (130, "", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from iris_core.log_paths import (
     host_path,
     make_output_dir,
     make_private,
+    open_private,
 )
 from iris_core.model import HostRole
 
@@ -121,5 +123,21 @@ def test_missing_directories_are_made_private(tmp_path: Path) -> None:
 def test_an_output_directory_that_is_a_file_is_told(tmp_path: Path, below: str) -> None:
     """The error names what cannot be made."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(LogFileError, match=r"Cannot make the directory .*file"):
+    with pytest.raises(
+        LogFileError, match=r"Cannot make the directory .*file.*: there is a file in its place\. Choose another"
+    ):
         make_output_dir(tmp_path / "file" / below)
+
+
+def test_a_private_file_is_this_users_only_and_takes_any_text(tmp_path: Path) -> None:
+    """Whatever the umask; the mode of one that is there is left as it is."""
+    former = os.umask(0)
+    try:
+        with open_private(tmp_path / "new.txt", "w") as file:
+            file.write("ü \udcff\n")
+        with open_private(tmp_path / "new.txt", "a") as file:
+            file.write("more\n")
+    finally:
+        os.umask(former)
+    assert (tmp_path / "new.txt").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "new.txt").read_text(encoding="utf-8") == "ü \\udcff\nmore\n"

@@ -4,7 +4,7 @@ import pytest
 
 from iris_adapters.local.inventory import LocalInventory
 from iris_core.config import WorkerGroupConfig
-from iris_core.errors import InvalidRequestError, InventoryError, LocalPortInUseError
+from iris_core.errors import InvalidRequestError, InventoryError, JobApiError, LocalPortInUseError
 from iris_core.model import ControllerVm
 
 
@@ -90,8 +90,18 @@ def test_a_controller_that_cannot_start_is_an_inventory_error() -> None:
     """The starter's error becomes an InventoryError that keeps its words and its cause."""
 
     def start() -> StandIn:
+        raise JobApiError("did not start")
+
+    with pytest.raises(InventoryError, match="did not start") as caught:
+        LocalInventory("demo", start).ensure_controller()
+    assert isinstance(caught.value.__cause__, JobApiError)
+
+
+def test_a_port_that_is_taken_is_told_as_that() -> None:
+    """It has an exit code of its own, and gcloud, which that of an InventoryError names, has nothing to do with it."""
+
+    def start() -> StandIn:
         raise LocalPortInUseError("port 7 is taken", host="127.0.0.1", port=7)
 
-    with pytest.raises(InventoryError, match="port 7 is taken") as caught:
+    with pytest.raises(LocalPortInUseError, match="port 7 is taken"):
         LocalInventory("demo", start).ensure_controller()
-    assert isinstance(caught.value.__cause__, LocalPortInUseError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,6 +69,17 @@ def test_a_terminal_that_has_gone_ends_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "summary.md").read_text().count("\n- ") + 1 == 2
 
 
+def test_a_failure_is_told_with_its_reasons_where_errors_go(tmp_path: Path) -> None:
+    """Once more, at the end; a success is not."""
+    errors = io.StringIO()
+    with SmokeTestLogger(tmp_path / "summary.md", SystemClock(), io.StringIO(), errors) as logger:
+        logger.verdict("all is well", failed=False)
+        assert errors.getvalue() == ""
+        logger.failure("it broke \x1b")
+        logger.verdict("it failed", failed=True)
+    assert errors.getvalue() == "iris: it failed\nit broke \ufffd\n"
+
+
 def test_what_is_said_after_the_close_reaches_the_terminal(tmp_path: Path) -> None:
     """A late thread does no harm."""
     terminal = io.StringIO()
@@ -82,12 +94,25 @@ def test_a_full_disk_is_told_once_and_ends_nothing() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     terminal = io.StringIO()
-    logger = SmokeTestLogger(Path("/dev/full"), SystemClock(), terminal)
+    errors = io.StringIO()
+    logger = SmokeTestLogger(Path("/dev/full"), SystemClock(), terminal, errors)
     logger.log("one")
     logger.log("two")
     assert "No space left" in logger.problem
     assert terminal.getvalue().count("No space left") == 1
     assert "two" in terminal.getvalue()
+    logger.verdict("it failed", failed=True)
+    assert errors.getvalue() == f"iris: it failed\n{logger.problem}\n"
+
+
+def test_the_summary_is_this_users_only(tmp_path: Path) -> None:
+    """The last lines of jobs are in it, and may hold secrets."""
+    former = os.umask(0o022)
+    try:
+        SmokeTestLogger(tmp_path / "summary.md", SystemClock(), io.StringIO()).close()
+    finally:
+        os.umask(former)
+    assert (tmp_path / "summary.md").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_summary_that_cannot_be_created_is_an_error_that_names_it(tmp_path: Path) -> None:
