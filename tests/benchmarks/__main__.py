@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks [CASE…]`: run cases of the benchmark and keep their figures.
 
-docs/performance.md is written from all that is kept.
+docs/performance.md is written from what is kept, once that is all of it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def run_case(name: str) -> CaseResult:
         result: CaseResult = case.run(directory)
     finally:
         shutil.rmtree(directory)
-    return replace(result, ran=f"`just bench {name}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine()}.")
+    command = result.ran or f"just bench {name}"
+    return replace(result, ran=f"`{command}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine()}.")
 
 
 def machine() -> str:
@@ -82,10 +83,18 @@ def main() -> None:
         sys.stdout.write("\n".join(result.lines()) + "\n")
         for target in result.targets:
             sys.stdout.write(f"{'met' if target.met else 'MISSED'}: {target.promise}: {target.measured}\n")
-    kept = [CaseResult.load(path) for name in known if (path := _KEPT / f"{name}.json").exists()]
-    if _PAGE.exists():
-        text = _PAGE.read_text(encoding="utf-8").partition(_PAGE_BEGIN)[0]
-        _PAGE.write_text(f"{text}{_PAGE_BEGIN}\n\n{page(kept)}", encoding="utf-8")
+    _write_page()
+
+
+def _write_page() -> None:
+    """Write the page, unless that would take away what was measured elsewhere."""
+    paths = {name: _KEPT / f"{name}.json" for name in (*_CASES, *_LONG_CASES)}
+    if missing := [name for name, path in paths.items() if not path.exists()]:
+        sys.stderr.write(f"{_PAGE} is left as it is: nothing is kept in {_KEPT} of {', '.join(missing)}\n")
+        return
+    text = _PAGE.read_text(encoding="utf-8").partition(_PAGE_BEGIN)[0]
+    kept = page([CaseResult.load(path) for path in paths.values()])
+    _PAGE.write_text(f"{text}{_PAGE_BEGIN}\n\n{kept}", encoding="utf-8")
 
 
 if __name__ == "__main__":

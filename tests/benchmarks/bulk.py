@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.support.sshd import Sshd
 
-_MOST_SECONDS = 150
+_MOST_SECONDS = 600
 
 
 def run_bulk(way: str, task: BulkTask) -> BulkFigures:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PERIOD: Final = 20_000  # of the scheduler's quota, in microseconds: short, for a steady rate
 _WORDS: Final = "a line of a log like any other: some eighty bytes long, no more and no less"
 _GO: Final = "/go"
+_MAY_ROTATE: Final = ("--log-opt=max-size=10g", "--log-opt=max-file=2")
 
 
 class EngineHost:
@@ -54,10 +55,17 @@ class EngineHost:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def write(self, *containers: str, lines: int, words: str = _WORDS) -> None:
-        """Have new containers write so many lines each, and return when they have ended."""
+    def write(self, *containers: str, lines: int, words: str = _WORDS, rotates: bool = False) -> None:
+        """Have new containers write so many lines each, and return when they have ended.
+
+        Args:
+            containers: their names.
+            lines: of each.
+            words: of each line, after its number.
+            rotates: whether their logs have a `max-size`, one that they do not reach: iris then reads the engine's API alone.
+        """
         for container in containers:
-            self._run_writer(container, _writing(0, lines, words))
+            self._run_writer(container, _writing(0, lines, words), *(_MAY_ROTATE if rotates else ()))
         self._host.docker("wait", *containers)
 
     def write_in_two_parts(self, container: str, first: int, rest: int, words: str) -> None:
@@ -156,8 +164,10 @@ class EngineHost:
             (group.parent / "cgroup.procs").write_text(str(engine))
             group.rmdir()
 
-    def _run_writer(self, container: str, script: str) -> None:
-        self._host.docker("run", "--detach", "--network=none", f"--name={container}", IMAGE, "sh", "-c", script)
+    def _run_writer(self, container: str, script: str, *options: str) -> None:
+        self._host.docker(
+            "run", "--detach", "--network=none", f"--name={container}", *options, IMAGE, "sh", "-c", script
+        )
 
 
 def _writing(first: int, end: int, words: str) -> str:

@@ -55,8 +55,8 @@ class CaseResult:
         text: what was done, and what must be known to read the tables.
         tables: the figures.
         targets: what was promised of them.
-        ratios: those by which a later run is judged, by name; more is better.
-        ran: command, date and machine; filled in by whoever runs the case.
+        ratios: how many times better iris was than another way in the same run, by what was compared.
+        ran: command, date and machine, filled in by whoever runs the case; the case itself may say the command.
     """
 
     title: str
@@ -81,8 +81,12 @@ class CaseResult:
 
     def lines(self) -> list[str]:
         """Its section, as Markdown."""
-        tables = [line for table in self.tables for line in table.lines()]
-        return [f"## {self.title}", "", self.text, "", *tables, f"Ran: {self.ran}", ""]
+        tables = list(self.tables)
+        if self.ratios:
+            rows = [[what, f"{times:.2f}"] for what, times in self.ratios.items()]
+            tables.append(Table(["beside another way, in this run", "times better"], rows))
+        lines = [line for table in tables for line in table.lines()]
+        return [f"## {self.title}", "", self.text, "", *lines, f"Ran: {self.ran}", ""]
 
 
 def page(results: list[CaseResult]) -> str:

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -35,7 +36,8 @@ _CONNECT_SECONDS: Final = 60.0
 _CONNECT_BESIDE_OTHERS_SECONDS: Final = 120.0  # where connecting is not what is measured
 _STOP_SECONDS: Final = 60.0
 _SETTLE_SECONDS: Final = 5.0
-_NUMBER: Final = re.compile(rb"line (\d+) ")
+_LATE_SECONDS: Final = 1.0  # what a line may take to land when all is stopped
+_LINE: Final = re.compile(rb"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\S* .*?line (\d+) ", re.MULTILINE)
 
 
 class StreamFigures(NamedTuple):
@@ -50,7 +52,8 @@ class StreamFigures(NamedTuple):
         usage: memory, threads, descriptors, while they are open.
         latencies: from printed to landed, while they are open.
         stop_seconds: from SIGTERM until everything has stopped.
-        lost: how many lines are missing in the landed files, or doubled, or out of order.
+        lost: how many lines are missing in the landed files, or doubled, or out of order; the first that a container wrote counts only
+            for iris, for the others begin with what comes.
     """
 
     client: str
@@ -193,17 +196,18 @@ class Client:
 
 
 @contextmanager
-def landing_quiet_streams(streams: int, directory: Path) -> Iterator[Client]:
+def landing_quiet_streams(streams: int, directory: Path, *, rotates: bool = False) -> Iterator[Client]:
     """A client, iris, that lands so many quiet streams: all of them connected, and stopped in order at the end.
 
     Args:
         streams: how many hosts, each with one container that writes a line a second.
         directory: an empty one.
+        rotates: whether the containers' logs may rotate.
 
     Raises:
         TimeoutError: they did not connect.
     """
-    with FarSide(directory, streams) as far:
+    with FarSide(directory, streams, rotates=rotates) as far:
         task = far.task(directory / "landed")
         with closing(Landings(directory / "landed" / "workers")) as landings, Client("iris", task) as running:
             running.begin()
@@ -258,6 +262,7 @@ def measure_streams(
         cpu_percent = (cpu_seconds(running.pid) - cpu) / (time.monotonic() - began) * 100
         latencies = landings.take()
         used = usage(running.pid)
+        stopped_at = time.time()
         stop_seconds = running.stop()
         return StreamFigures(
             client=client,
@@ -268,14 +273,34 @@ def measure_streams(
             usage=used,
             latencies=latencies,
             stop_seconds=stop_seconds,
-            lost=sum(_lost(task.path(number)) for number in range(streams)),
+            lost=sum(
+                lines_lost(
+                    task.path(number).read_bytes(),
+                    from_first=client == "iris",
+                    until=stopped_at - 1 / lines_per_second - _LATE_SECONDS,
+                )
+                for number in range(streams)
+            ),
         )
 
 
-def _lost(path: Path) -> int:
-    """How many numbers do not follow the one before."""
-    numbers = [int(number) for number in _NUMBER.findall(path.read_bytes())]
-    return sum(after != before + 1 for before, after in itertools.pairwise(numbers))
+def lines_lost(landed: bytes, *, from_first: bool, until: float) -> int:
+    """How many lines are missing in a landed file, or there too often.
+
+    Args:
+        landed: the file.
+        from_first: whether the first that was written must be there.
+        until: no earlier than this the last one was written, in seconds since 1970.
+    """
+    lines = [(int(number), stamp) for stamp, number in _LINE.findall(landed)]
+    if not lines:
+        return 1
+    numbers = [number for number, _ in lines]
+    if from_first:
+        numbers.insert(0, 0)
+    lost = sum(abs(after - before - 1) for before, after in itertools.pairwise(numbers))
+    ended_early = datetime.fromisoformat(f"{lines[-1][1].decode()}+00:00").timestamp() + 1 < until
+    return lost + ended_early
 
 
 def _free_port() -> int:

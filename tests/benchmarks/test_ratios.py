@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.short import PARTS, checked_in, losses, measure
+from tests.benchmarks.short import PARTS, checked_in, losses, measure, middle
 
 
 @pytest.mark.lab
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", PARTS)
 def test_no_ratio_has_lost_30_percent(part: str) -> None:
-    """Against those checked in, each in the best of three runs: something else may run on the machine."""
+    """Against those checked in; a loss must be seen in two runs of three, for something else may run on the machine."""
     wanted = checked_in()[part]
-    best = measure(part)
-    for _ in range(2):
-        if not losses(part, best, wanted):
-            break
-        best = {name: max(ratio, best.get(name, 0.0)) for name, ratio in measure(part).items()}
-    assert losses(part, best, wanted) == []
+    measured = measure(part)
+    if losses(part, measured, wanted):
+        measured = middle([measured, measure(part), measure(part)])
+    assert losses(part, measured, wanted) == []
 
 
 def test_a_loss_is_noticed() -> None:

@@ -1,4 +1,4 @@
-"""Landing keeps up with the engine: a small form of `tests/benchmarks/cases/full_speed.py`."""
+"""Landing keeps up with the engine's API: a small form of `tests/benchmarks/cases/full_speed.py`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 @pytest.mark.lab
 def test_landing_keeps_up_where_the_engine_is_the_ceiling(tmp_path: Path) -> None:
     """At 0.9 of the rate at least at which curl reads the same log on the host itself, with the engine held to a third of a core.
+
+    The log may rotate, so that iris reads nothing of the engine's file.
 
     In the best of three: what else runs on the machine slows the landing down, and never speeds it up.
     """

@@ -18,8 +18,8 @@ _WORDS: Final = (
 _LANDED_BYTES: Final = 230
 _TEXT: Final = f"""\
 iris has landed {_FIRST:,} lines of a container and is gone; the container writes 1 GB more; iris is started on what it left behind. It
-finds the end of what it landed in ever larger parts of the log's end, then in the whole log. For comparison, curl reads the whole log on
-the host."""
+finds the end of what it landed in ever larger parts of the log's end, then in the whole log, as after a drop of the connection. For
+comparison, curl reads the whole log on the host."""
 
 
 def run(directory: Path) -> CaseResult:
@@ -53,5 +53,5 @@ def run(directory: Path) -> CaseResult:
         title="Catching up with 1 GB",
         text=_TEXT,
         tables=[Table(columns, [row])],
-        ratios={"catch-up-iris-over-curl": curl.seconds / figures.seconds},
+        ratios={"rate, curl on the host": curl.seconds / figures.seconds},
     )
