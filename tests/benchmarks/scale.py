@@ -8,7 +8,7 @@ After a third of the hours, and after all of them, nothing is preempted or lost 
 are captured as at first, and nothing else, and what is in memory more than at the rest before is what the lives that ended have left.
 
 Two things are not as in earnest. A quiet channel is checked once an hour instead of every few minutes: at 10,000 hosts and 24 hours those
-checks would be millions of looks at the fakes' engine. And nothing is let gather for some milliseconds: time goes in steps of ten seconds.
+checks would be millions of looks at the fakes' engine. And nothing is let gather for some milliseconds: time goes in steps of five seconds.
 """
 
 from __future__ import annotations

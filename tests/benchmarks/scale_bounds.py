@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
 THREADS: Final = 2
 _LOOKS_FOR_ONE_AT_THE_CONTROLLER: Final = 6
-_TRIES_OF_A_LOST_CHANNEL: Final = (2, 8)  # at once, and as it is let go; and after 1, 2, 4 … 30 s between these
-_BYTES_OF_A_LIFE: Final = (
-    300  # its name, 0.07 KB, and its place in what was discovered, whose table doubles now and then
-)
+# At once, then after 1, 2, 4 … 30 s, spread by half, until iris takes leave of the host after 60 to 75 s; and in each step of 5 s of that.
+_TRIES_OF_A_LOST_CHANNEL: Final = (5, 10)
+_BYTES_OF_A_LIFE: Final = 300  # its name, and its place in what was discovered, whose table doubles now and then
 _BYTES_OF_A_HOST: Final = 30  # two hosts in the same state are not of the same size to the byte
 _BYTES_ONCE: Final = 30_000  # the first hundred of those that could not be drained, by name and reason, for `stop`
 _STOP_LATE_SECONDS: Final = 0.1  # the steps that `scale` goes in then
@@ -125,6 +124,7 @@ def _bounds(figures: ScaleFigures) -> list[_Bound]:
         _Bound("channels", channels.opened, max(fewest, channels.fewest), min(most, channels.most)),
         _exactly("lives with fewer channels than called for", channels.lives_short, 0),
         _exactly("lives with more channels than called for", channels.lives_over, 0),
+        _exactly("channels to hosts long gone", channels.too_late, 0),
         _Bound("fewest tries of a preempted host", channels.fewest_refused, fewest_tries, most_tries),
         _Bound("most tries of a preempted host", channels.most_refused, fewest_tries, most_tries),
         _exactly("sources in memory", figures.sources, CHANNELS_OF_A_HOST * (figures.hosts + 1)),

@@ -26,8 +26,8 @@ _CHANNELS: Final = ChannelCounts(
     lives_short=0,
     lives_over=0,
     refused=10_000,
-    fewest_refused=4,
-    most_refused=16,
+    fewest_refused=10,
+    most_refused=20,
     preempted=752,
 )
 _FIGURES: Final = ScaleFigures(
@@ -85,8 +85,9 @@ _BROKEN: Final = [
     (_channels(opened=16_000, most=20_000), "channels"),
     (_channels(lives_short=1), "lives with fewer channels than called for"),
     (_channels(lives_over=1), "lives with more channels than called for"),
-    (_channels(fewest_refused=3), "fewest tries of a preempted host"),
-    (_channels(most_refused=17), "most tries of a preempted host"),
+    (_channels(too_late=1), "channels to hosts long gone"),
+    (_channels(fewest_refused=9), "fewest tries of a preempted host"),
+    (_channels(most_refused=21), "most tries of a preempted host"),
     (replace(_FIGURES, sources=481), "sources in memory"),
     (replace(_FIGURES, sources=483), "sources in memory"),
     (replace(_FIGURES, descriptors=240), "open descriptors"),
