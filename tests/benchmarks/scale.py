@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _REST_SECONDS: Final = (
     4200.0  # a source of a host that has gone is in memory until its next check would have been, at most an hour
 )
+_HEAR_SECONDS: Final = 60.0  # for a line to land
 _DESCRIPTORS_BESIDES: Final = 200
 _ONE_LOST_OF: Final = 8  # slices, when all is stopped
 _STOP_STEP_SECONDS: Final = 0.05
@@ -76,7 +77,7 @@ def simulate(hosts: int, hours: float, directory: Path, seed: int = 1) -> ScaleF
     if hard < hosts + _DESCRIPTORS_BESIDES:
         raise RuntimeError(f"{hosts} landed files need as many descriptors, and {hard} are allowed (ulimit -Hn)")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    threads_before, descriptors_before, sources_before = threading.active_count(), _descriptors(), _sources()
+    threads_before, sources_before = set(threading.enumerate()), _sources()
     threads: set[int] = set()
     config = ClusterConfig(
         mode=Mode.GCP,
@@ -97,7 +98,7 @@ def simulate(hosts: int, hours: float, directory: Path, seed: int = 1) -> ScaleF
         )
 
         def look() -> None:
-            threads.add(threading.active_count() - threads_before)
+            threads.add(len(set(threading.enumerate()) - threads_before))
 
         def pass_hours(part: float) -> None:
             while part > 0:
@@ -118,10 +119,11 @@ def simulate(hosts: int, hours: float, directory: Path, seed: int = 1) -> ScaleF
         pass_hours(hours * 2 / 3)
         second_held, second_memory = rest()
         channels, passed_seconds = cloud.channels(), cloud.clock.monotonic()
-        sources, descriptors = _sources() - sources_before, _descriptors() - descriptors_before
+        sources, descriptors = _sources() - sources_before, _descriptors(directory)
 
         second = cloud.write(b"here\n")
-        cloud.pass_time(60.0, look)
+        cloud.stay_calm(_HEAR_SECONDS)  # of 10,000 hosts, some would be preempted in it
+        cloud.pass_time(_HEAR_SECONDS, look)
         heard = _holding(directory, dict.fromkeys(cloud.hosts, first + second))
         lost = cloud.lose_slices(max(1, hosts // HOSTS_OF_A_SLICE // _ONE_LOST_OF))
         last = cloud.write(b"good-bye\n")
@@ -192,13 +194,19 @@ def _sources() -> int:
     return sum(type(one) is CaptureSlot for one in gc.get_objects())
 
 
-def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - no Path for each of thousands
+def _descriptors(directory: Path) -> int:
+    """How many descriptors are open on what is in a directory."""
+    directory, count = directory.resolve(), 0
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - no Path for each of thousands
+        with suppress(OSError):  # the one that listed them
+            count += Path(os.readlink(f"/proc/self/fd/{name}")).is_relative_to(directory)  # noqa: PTH115 - as above
+    return count
 
 
 def _holding(directory: Path, whole: dict[str, bytes]) -> int:
     """How many of these hosts' landed files hold exactly what they should."""
-    return sum((directory / "workers" / f"{name}.txt").read_bytes() == data for name, data in whole.items())
+    paths = {directory / "workers" / f"{name}.txt": data for name, data in whole.items()}
+    return sum(path.exists() and path.read_bytes() == data for path, data in paths.items())
 
 
 def _stop(stop: Callable[[], None], clock: FakeClock) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from iris_core.log_file import LandedFile
-from tests.benchmarks import scale
+from tests.benchmarks import scale, scale_bounds
 from tests.benchmarks.scale import simulate
 from tests.benchmarks.scale_bounds import ScaleFigures, bounds_broken
 from tests.benchmarks.scale_cloud import ChannelCounts
@@ -145,6 +145,11 @@ def test_figures_within_the_bounds_break_none() -> None:
 def test_each_bound_can_be_broken_alone(figures: ScaleFigures, name: str) -> None:
     """Too little is as wrong as too much."""
     assert [broken.partition(":")[0] for broken in bounds_broken(figures)] == [name]
+
+
+def test_no_bound_is_left_out() -> None:
+    """Each can be broken by one of the tests beside this one."""
+    assert {one.name for one in scale_bounds._bounds(_FIGURES)} == {"lives that ended", *(name for _, name in _BROKEN)}
 
 
 @pytest.mark.parametrize("preempted", [0, 350, 1426])
