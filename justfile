@@ -77,7 +77,7 @@ bench-profile:
 bench-short *args:
     uv run python -m tests.benchmarks.short {{ args }}
 
-# a day of preemptions at 10,000 hosts in fake time: about 10 minutes of one core (docs/scaling.md)
+# a day of preemptions at 10,000 hosts in fake time: about 25 minutes of one core (docs/scaling.md)
 scale hosts="10000" hours="24":
     uv run python -m tests.benchmarks.scale {{ hosts }} {{ hours }}
 

@@ -70,7 +70,7 @@ class FakeDockerEngine:
         self.read_files: list[int] = []
         self._containers: dict[str, FakeContainer] = {}
         self._removed: dict[str, FakeContainer] = {}
-        self._watchers: list[tuple[str, Callable[[bytes], None]]] = []
+        self._watchers: dict[tuple[str, Callable[[bytes], None]], None] = {}  # in order; there may be thousands
         self._changes: list[tuple[FakeContainer, bytes]] = []  # one a second, as this engine counts the time
         self._made = 0
 
@@ -121,8 +121,12 @@ class FakeDockerEngine:
             if _bears(container, label):
                 watcher(event)
         entry = (label, watcher)
-        self._watchers.append(entry)
-        return lambda: self._watchers.remove(entry) if entry in self._watchers else None
+        self._watchers[entry] = None
+
+        def call_off() -> None:
+            self._watchers.pop(entry, None)
+
+        return call_off
 
     def remembered(self, container_id: str) -> list[bytes]:
         """The engine's events of the starts of a container and of its removal."""
