@@ -1,30 +1,27 @@
-"""The landed file: append-only, locked, private, and its own cursor.
-
-Beside `NAME.txt` lies `NAME.events.jsonl`: one JSON object a line, each with `at`, `event` and `offset` (the size of the landed file when
-it happened). A record with `container` and `from` says from which offset on the landed lines are those of which container; it is written
-before the first of them. Everything else in it is for people (docs/logs.md lists the events).
-"""
+"""The landed file: append-only, locked, private, and its own cursor. Beside it lies the record of its events (`event_record`)."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import re
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from iris_core.errors import LogFileError, LogFileLockedError
+from iris_core.event_record import EventRecord, Life
 from iris_core.log_cursor import Tail, tail_suffices
 from iris_core.log_events import LogEventKind
 from iris_core.log_paths import events_path, make_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from iris_core.event_record import Stretch
 
 _BLOCK_BYTES: Final = 64 * 1024
 _MOST_TAIL_BYTES: Final = 16 * 1024 * 1024  # read back at most; keeps a resume short whatever the size of the file
@@ -32,27 +29,6 @@ _LANDED_LINE: Final = re.compile(rb"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) (
 _LINE_HEAD_BYTES: Final = 80  # more than what the pattern matches
 _TORN_HEAD: Final = re.compile(rb"(?:\d[\dT:.Z+-]*(?: [a-z]*(?: [FP]?)?)?)?(?:\0|\Z)")
 _NEW_FILE: Final = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """Which container the end of the file belongs to.
-
-    Attributes:
-        container_id: the engine's id of it.
-        offset: where in the file its lines begin, in bytes.
-        started_at: the engine's text for its start, when last seen.
-        instance_id: Google's id of the host's life it ran on.
-        complete: whether it has ended and all of its log has landed.
-        finished_at: the engine's text for that end.
-    """
-
-    container_id: str
-    offset: int
-    started_at: str
-    instance_id: str
-    complete: bool = False
-    finished_at: str = ""
 
 
 class LandedFile:
@@ -67,11 +43,11 @@ class LandedFile:
         LogFileError: it cannot be written, or holds something that iris did not land.
     """
 
-    __slots__ = ("_events", "_fd", "_gaps", "_torn", "life", "path", "size")
+    __slots__ = ("_fd", "_gaps", "_record", "_torn", "life", "path", "size")
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._events = os.fspath(events_path(path))
+        self._record = EventRecord(os.fspath(events_path(path)))
         self._fd = -1
         self._gaps = (0, 0)  # the offsets of the last gap that was told, and of the one before
         self._torn = False  # a write failed in the middle, and what it wrote could not be cut off
@@ -120,23 +96,34 @@ class LandedFile:
         Raises:
             LogFileError: the file could not be read.
         """
-        first = self._contiguous_from()
+        stretches = self.life.contiguous(self._gaps, self.size) if self.life else ((0, self.size),)
+        landed_bytes = sum(end - begin for begin, end in stretches)
         least = 0
         while True:
             least = min(max(_BLOCK_BYTES, least * 4), _MOST_TAIL_BYTES)
-            begin = max(first, self.size - least)
+            data = self._end_of(stretches, least)
+            # Not splitlines(): it takes a carriage return for an end, too.
+            lines = tuple(line + b"\n" for line in data.split(b"\n")[:-1])
+            tail = Tail(lines, least >= landed_bytes, landed_bytes)
+            if tail_suffices(tail) or least == _MOST_TAIL_BYTES:
+                return tail
+
+    def _end_of(self, stretches: Sequence[Stretch], most: int) -> bytes:
+        """The last whole lines of them, of so many bytes at most."""
+        pieces: list[bytes] = []
+        for begin, end in reversed(stretches):
+            if most <= 0:
+                break
+            at = max(begin, end - most)
             try:
-                data = os.pread(self._fd, self.size - begin, begin)
+                data = os.pread(self._fd, end - at, at)
             except OSError as error:
                 raise LogFileError(
                     f"Cannot read {self.path}: {error.strerror}. Nothing was changed.", path=self.path
                 ) from error
-            if begin > first:
-                data = data[data.find(b"\n") + 1 :]  # its first line is cut
-            # Not splitlines(): it takes a carriage return for an end, too.
-            tail = Tail(tuple(line + b"\n" for line in data.split(b"\n")[:-1]), begin == first, self.size - first)
-            if tail_suffices(tail) or least == _MOST_TAIL_BYTES:
-                return tail
+            pieces.append(data[data.find(b"\n") + 1 :] if at > begin else data)  # its first line is cut
+            most -= end - at
+        return b"".join(reversed(pieces))
 
     def begin_life(self, event: Mapping[str, object], *, container_id: str, started_at: str, instance_id: str) -> None:
         """Record whose lines follow: another container's, from here on, or those of another start of the same one.
@@ -144,29 +131,35 @@ class LandedFile:
         Raises:
             LogFileError: it could not be written; nothing of the new container may be landed then.
         """
-        same = self.life is not None and self.life.container_id == container_id
-        life = Life(container_id, self.life.offset if same and self.life else self.size, started_at, instance_id)
-        self.note(
-            {**event, "container": container_id, "from": life.offset, "started_at": started_at, "instance": instance_id}
-        )
+        if self.life is not None and self.life.container_id == container_id:
+            life = replace(self.life, started_at=started_at, instance_id=instance_id, complete=False, finished_at="")
+            self.note({**event, **life.as_record()})
+        else:
+            life = Life(container_id, self.size, started_at, instance_id, earlier=self._earlier(container_id))
+            self.note({**event, **life.as_record()})
+            self._gaps = (0, 0)
         self.life = life
 
+    def _earlier(self, container_id: str) -> tuple[Stretch, ...]:
+        """Where the lines are that landed of a container before another one bore its name."""
+        if self.life is None:
+            return ()
+        try:
+            known = self._record.life_of(container_id, self.size)
+        except OSError as error:
+            raise _unwritable(events_path(self.path), error) from error
+        if known is None:
+            return ()
+        return tuple(stretch for stretch in known.life.contiguous(known.gaps, known.end) if stretch[0] < stretch[1])
+
     def note(self, event: Mapping[str, object]) -> None:
-        """Append one event to the file of the events.
+        """Append one event to the record.
 
         Raises:
             LogFileError: it could not be written.
         """
-        line = json.dumps({**event, "offset": self.size}, separators=(",", ":")).encode() + b"\n"
         try:
-            fd = os.open(self._events, os.O_WRONLY | _NEW_FILE, 0o600)
-            try:
-                before = os.fstat(fd).st_size
-                if os.write(fd, line) != len(line):
-                    os.ftruncate(fd, before)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            finally:
-                os.close(fd)
+            self._record.append({**event, "offset": self.size})
         except OSError as error:
             raise _unwritable(events_path(self.path), error) from error
         if event.get("event") == LogEventKind.GAP.value and "overlap" not in event:
@@ -175,14 +168,6 @@ class LandedFile:
     def _note_gap(self, offset: int) -> None:
         if offset != self._gaps[0]:
             self._gaps = (offset, self._gaps[0])
-
-    def _contiguous_from(self) -> int:
-        """From where on the landed lines of the present container follow each other in the engine's log as they do here."""
-        first = self.life.offset if self.life else 0
-        last, before = self._gaps
-        if last >= self.size:  # it parts nothing yet
-            last = before
-        return max(first, last)
 
     def close(self) -> None:
         """Close the file and give up its lock. Idempotent."""
@@ -195,23 +180,18 @@ class LandedFile:
         if not stat.S_ISREG(os.fstat(self._fd).st_mode):
             raise LogFileError(f"{self.path} is not a file. Choose another directory.", path=self.path)
         end = self._landed_end()
-        try:
-            events = os.open(self._events, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            self._cut_torn_line(end, None)
+        known = self._record.last_life(end)
+        self._cut_torn_line(end, known=known is not None)
+        self._record.cut_torn_event()
+        if known is None:
             return None
-        try:
-            life = self._last_life(events, end)
-            self._cut_torn_line(end, life)
-            _cut_torn_event(events)
-        finally:
-            os.close(events)
-        return life
+        self._gaps = known.gaps
+        return known.life
 
-    def _cut_torn_line(self, end: int, life: Life | None) -> None:
-        if life is None and self.size:
+    def _cut_torn_line(self, end: int, *, known: bool) -> None:
+        if self.size and not known:
             raise LogFileError(
-                f"{self._events} does not say which container the lines of {self.path} are from. Move both away, or choose "
+                f"{events_path(self.path)} does not say which container the lines of {self.path} are from. Move both away, or choose "
                 "another directory.",
                 path=self.path,
             )
@@ -237,34 +217,6 @@ class LandedFile:
             # What is left of the block may be the end of a line that begins before it.
             end, block = begin + block // 2, _MOST_TAIL_BYTES
         return 0
-
-    def _last_life(self, events: int, end: int) -> Life | None:
-        complete, finished_at = False, ""
-        gaps: list[int] = []
-        lines = _lines_backwards(events)
-        next(lines, None)  # what follows the last newline: nothing, or a torn event
-        for line in lines:
-            try:
-                match json.loads(line):
-                    case {"event": LogEventKind.EXITED.value, "offset": int(offset), **details}:
-                        complete = offset <= end  # else a power cut took what had landed then
-                        finished_at = str(details.get("finished_at", ""))
-                    case {"event": LogEventKind.GAP.value, "offset": int(offset), **details} if (
-                        "overlap" not in details
-                    ):
-                        gaps.append(min(offset, end))
-                    case {
-                        "container": str(container_id),
-                        "from": int(offset),
-                        "started_at": str(started_at),
-                        "instance": str(instance_id),
-                    }:
-                        for gap in reversed(gaps):
-                            self._note_gap(gap)
-                        return Life(container_id, min(offset, end), started_at, instance_id, complete, finished_at)
-            except ValueError:
-                continue  # not of iris
-        return None
 
 
 def is_being_captured(path: Path) -> bool:
@@ -294,23 +246,6 @@ def _end_of_last_landed_line(data: bytes) -> int:
             return end
         end = start
     return 0
-
-
-def _lines_backwards(fd: int) -> Iterator[bytes]:
-    end = os.fstat(fd).st_size
-    rest = b""
-    while end > 0:
-        begin = max(0, end - _BLOCK_BYTES)
-        lines = (os.pread(fd, end - begin, begin) + rest).split(b"\n")
-        rest, end = lines[0], begin
-        yield from reversed(lines[1:])
-    yield rest
-
-
-def _cut_torn_event(fd: int) -> None:
-    size = os.fstat(fd).st_size
-    tail = os.pread(fd, _BLOCK_BYTES, max(0, size - _BLOCK_BYTES))
-    os.ftruncate(fd, size - len(tail) + tail.rfind(b"\n") + 1)
 
 
 def _unwritable(path: Path, error: OSError) -> LogFileError:

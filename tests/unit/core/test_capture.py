@@ -344,6 +344,56 @@ def test_a_container_that_has_its_name_again_is_taken_leave_of_anew(rig: Capture
     assert rig.kinds().count("unverified-tail") == 2
 
 
+def test_a_container_that_has_its_name_again_goes_on_after_its_own_lines(rig: CaptureRig) -> None:
+    """A new version is tried under the name, and taken back: what the old one wrote before, and meanwhile, lands once."""
+    old = rig.engine.create(NAME)
+    for number in range(3):
+        old.write(b"old %d\n" % number)
+    rig.settle()
+    for attempt in range(3):
+        old.name = "old-one"
+        new = rig.engine.create(NAME)
+        new.write(b"bad version %d\n" % attempt)
+        rig.settle(10)
+        old.write(b"elsewhere %d\n" % attempt)
+        rig.engine.remove(new)
+        old.name = NAME
+        rig.settle(10)
+    old.write(b"old again\n")
+    rig.settle()
+    own = [line for line in rig.landed() if b"version" not in line]
+    assert own == [entry.landed for entry in old.written]
+    assert len(rig.landed()) == len(own) + 3
+    assert "gap" not in rig.kinds()
+
+
+def test_a_container_that_has_its_name_again_is_known_to_the_next_iris(rig: CaptureRig) -> None:
+    """The same, where each of the three is seen by another iris, and the last one is killed before anything new has landed."""
+    old = rig.engine.create(NAME)
+    for number in range(3):
+        old.write(b"old %d\n" % number)
+    rig.settle()
+    rig.kill()
+    old.name = "old-one"
+    new = rig.engine.create(NAME)
+    new.write(b"bad version\n")
+    rig.begin()
+    rig.settle()
+    rig.kill()
+    rig.engine.remove(new)
+    old.name = NAME
+    for _ in range(2):
+        rig.begin()
+        rig.settle()
+        rig.kill()
+    old.write(b"old again\n")
+    rig.begin()
+    rig.settle()
+    own = [line for line in rig.landed() if b"version" not in line]
+    assert own == [entry.landed for entry in old.written]
+    assert "gap" not in rig.kinds()
+
+
 def test_resumes_after_a_kill_in_the_middle_of_a_write(rig: CaptureRig) -> None:
     """A killed iris leaves half a line; the next one cuts it off and goes on where the file ends."""
     container = rig.engine.create(NAME)

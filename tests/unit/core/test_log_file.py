@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_core.errors import LogFileError, LogFileLockedError
+from iris_core.event_record import Life
 from iris_core.log_cursor import Tail
 from iris_core.log_events import LogEventKind
-from iris_core.log_file import LandedFile, Life
+from iris_core.log_file import LandedFile
 from iris_core.log_paths import events_path
 
 if TYPE_CHECKING:
@@ -325,6 +326,72 @@ class TestLives:
             assert file.tail().lines == (line(3),)
             assert file.tail().whole
 
+    def test_a_container_that_comes_back_goes_on_after_its_own_lines(self, path: Path) -> None:
+        """Another one had its name for a while: the tail is what landed of itself, before and since, also for who finds the file later."""
+        many = [line(number) for number in range(2000)]
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(b"".join(many))
+            begin(file, "b")
+            file.append(line(1))
+            begin(file, "c")  # lands nothing
+            begin(file, "a")
+            assert file.tail().lines == tuple(many[-len(file.tail().lines) :])
+            assert file.tail().landed_bytes == len(b"".join(many))
+        with opened(path) as file:
+            assert not file.tail().whole
+            assert file.tail().lines[-1] == many[-1]
+            file.append(line(5000))
+            assert file.tail().lines[-3:] == (*many[-2:], line(5000))
+            begin(file, "b")
+            assert file.tail() == Tail((line(1),), whole=True, landed_bytes=len(line(1)))
+            begin(file, "a", "started again")
+            assert file.tail().lines[-3:] == (*many[-2:], line(5000))
+        with opened(path) as file:
+            assert file.life == Life(
+                "a",
+                file.size,
+                "started again",
+                "i",
+                earlier=((0, 2000 * len(line(0))), (2001 * len(line(0)), 2002 * len(line(0)))),
+            )
+
+    def test_of_a_container_that_comes_back_only_what_landed_since_its_last_gap_counts(self, path: Path) -> None:
+        """A gap parts what it parted before, and another container's parts nothing of this one."""
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1))
+            file.note({"event": "gap"})
+            file.append(line(2))
+            begin(file, "b")
+            file.append(line(3))
+            file.note({"event": "gap"})
+            begin(file, "a")
+            file.append(line(4))
+            assert file.tail().lines == (line(2), line(4))
+        with opened(path) as file:
+            assert file.tail().lines == (line(2), line(4))
+            file.note({"event": "gap"})
+            file.append(line(5))
+            assert file.tail().lines == (line(5),)
+        with opened(path) as file:
+            assert file.tail().lines == (line(5),)
+
+    def test_one_that_came_back_before_that_was_on_record_goes_on_after_what_landed_last(self, path: Path) -> None:
+        """An earlier iris landed it anew: its first lines stand twice already, and only the last ones are its end."""
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1))
+            begin(file, "b")
+            file.append(line(2))
+            at = file.size
+            file.note({"event": "re-created", "container": "a", "from": at, "started_at": "t", "instance": "i"})
+        with opened(path) as file:
+            file.append(line(3))
+            begin(file, "b")
+            begin(file, "a")
+            assert file.tail().lines == (line(3),)
+
     def test_every_event_says_where_in_the_file_it_happened(self, path: Path) -> None:
         """`offset` is the size of the landed file then."""
         with opened(path) as file:
@@ -399,6 +466,18 @@ class TestTail:
             assert file.tail() == Tail((line(2), line(3)), whole=True, landed_bytes=2 * len(line(2)))
             file.append(line(4))
             assert file.tail() == Tail((line(4),), whole=True, landed_bytes=len(line(4)))
+
+    def test_a_gap_is_remembered_when_the_container_was_started_again(self, path: Path) -> None:
+        """The log goes on, and so does what is known of it; also for who finds the file later."""
+        with opened(path) as file:
+            begin(file)
+            file.append(line(1))
+            file.note({"event": "gap"})
+            file.append(line(2))
+            begin(file, started_at="later")
+            begin(file, started_at="later still")
+        with opened(path) as file:
+            assert file.tail() == Tail((line(2),), whole=True, landed_bytes=len(line(2)))
 
     def test_it_is_long_enough_to_be_found_again(self, path: Path) -> None:
         """256 lines at least, of a file of any size, whole lines only."""
