@@ -195,6 +195,13 @@ MUTATIONS: Final = (
         "()",
     ),
     one(
+        "a record that was deleted is begun without whose the lines are",
+        "test_capture.py",
+        "event_record.py",
+        "            if not end:\n",
+        "            if end < 0:\n",
+    ),
+    one(
         "gaps are forgotten when a container is started again",
         "test_log_file.py",
         "event_record.py",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from iris_core.log_events import LogEventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _BLOCK_BYTES: Final = 64 * 1024
 _LONGEST_REASON: Final = 4000  # characters: an engine's words, or another program's, which may be of any length
@@ -81,11 +81,13 @@ class RecordedLife:
         life: that.
         gaps: the offsets of the last gap that was told in it, and of the one before; 0 where there was none.
         end: where its lines end.
+        is_cut: its lines begin earlier than is on record, for the landed file has lost its end since (in a power cut).
     """
 
     life: Life
     gaps: tuple[int, int]
     end: int
+    is_cut: bool
 
 
 class EventRecord:
@@ -101,8 +103,8 @@ class EventRecord:
         self._path = path
         self._torn_at: int | None = None  # where half an event begins that could not be cut off
 
-    def append(self, *events: Mapping[str, object]) -> None:
-        """Append events: all of them, whole, or none."""
+    def append(self, *events: Mapping[str, object], first: Sequence[Mapping[str, object]] = ()) -> None:
+        """Append events: all of them, whole, or none; `first` goes before them where they begin the file."""
         data = b"".join(map(_line_of, events))
         fd = os.open(self._path, os.O_WRONLY | _NEW_FILE, 0o600)
         try:
@@ -110,6 +112,8 @@ class EventRecord:
             if self._torn_at is not None:
                 end = min(end, self._torn_at)
                 os.ftruncate(fd, end)
+            if not end:
+                data = b"".join(map(_line_of, first)) + data
             self._torn_at = end
             try:
                 _write_whole(fd, data)
@@ -121,6 +125,17 @@ class EventRecord:
         finally:
             with suppress(OSError):  # it has been written: told as a failure, it would be written again
                 os.close(fd)
+
+    def make_durable(self) -> None:
+        """Have what was appended on the disk before anything else happens, on file systems that know how."""
+        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+                raise
+        finally:
+            os.close(fd)
 
     def last_life(self, size: int) -> RecordedLife | None:
         """The life that the end of a landed file of this size belongs to; None where none is on record."""
@@ -181,13 +196,14 @@ class _LifeSearch:
         self._complete, self._finished_at = False, ""
         self._gaps: list[int] = []  # the last one first
         self._life: Life | None = None
+        self._is_cut = False
 
     @property
     def found(self) -> RecordedLife | None:
         if self._life is None:
             return None
         last, before = [*self._gaps, 0, 0][:2]
-        return RecordedLife(self._life, (last, before), self._end)
+        return RecordedLife(self._life, (last, before), self._end, self._is_cut)
 
     def is_over(self, line: bytes) -> bool:
         """Take the event before the last one; returns whether none before it matters."""
@@ -233,6 +249,7 @@ class _LifeSearch:
                 self._finished_at,
                 _stretches(details.get("continues"), offset),
             )
+            self._is_cut = offset < begin
         else:
             self._end = offset
             self._complete, self._finished_at = False, ""

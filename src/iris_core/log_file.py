@@ -43,13 +43,14 @@ class LandedFile:
         LogFileError: it cannot be written, or holds something that iris did not land.
     """
 
-    __slots__ = ("_fd", "_gaps", "_record", "_torn", "life", "path", "size")
+    __slots__ = ("_fd", "_gaps", "_record", "_torn", "_unrecorded", "life", "path", "size")
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._record = EventRecord(os.fspath(events_path(path)))
         self._fd = -1
         self._gaps = (0, 0)  # the offsets of the last gap that was told, and of the one before
+        self._unrecorded = False  # whose the last lines are is not on record as it is
         self._torn = False  # a write failed in the middle, and what it wrote could not be cut off
         try:
             make_private(path.parent)
@@ -137,6 +138,8 @@ class LandedFile:
         else:
             life = Life(container_id, self.size, started_at, instance_id, earlier=self._earlier(container_id))
             self.note({**event, **life.as_record()})
+            if self.life is not None:
+                self._settle()
             self._gaps = (0, 0)
         self.life = life
 
@@ -158,12 +161,34 @@ class LandedFile:
         Raises:
             LogFileError: it could not be written.
         """
+        lost = self._lost_events(event.get("at"))
+        before, first = (lost, []) if self._unrecorded else ([], lost)
         try:
-            self._record.append({**event, "offset": self.size})
+            self._record.append(*before, {**event, "offset": self.size}, first=first)
         except OSError as error:
             raise _unwritable(events_path(self.path), error) from error
+        self._unrecorded = False
         if event.get("event") == LogEventKind.GAP.value and "overlap" not in event:
             self._note_gap(self.size)
+
+    def _lost_events(self, at: object) -> list[dict[str, object]]:
+        """What the record must say of the present life, where it does not: somebody has deleted it, or a power cut took lines before."""
+        life = self.life
+        if life is None:
+            return []
+        why = {"at": at, "reason": "recorded anew: the record of it was lost, or was of lines that were"}
+        gaps = [gap for gap in reversed(self._gaps) if gap > life.offset]
+        return [
+            {**why, "event": LogEventKind.STARTED.value, **life.as_record(), "offset": life.offset},
+            *({**why, "event": LogEventKind.GAP.value, "offset": gap} for gap in gaps),
+        ]
+
+    def _settle(self) -> None:
+        """Another container's lines follow: without its record, a power cut that spares them would make them the former one's."""
+        try:
+            self._record.make_durable()
+        except OSError as error:
+            raise _unwritable(events_path(self.path), error) from error
 
     def _note_gap(self, offset: int) -> None:
         if offset != self._gaps[0]:
@@ -186,6 +211,7 @@ class LandedFile:
         if known is None:
             return None
         self._gaps = known.gaps
+        self._unrecorded = known.is_cut
         return known.life
 
     def _cut_torn_line(self, end: int, *, known: bool) -> None:

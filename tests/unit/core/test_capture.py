@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from iris_core.log_paths import events_path
 from tests.unit.core.capture_rig import HOST, NAME, CaptureRig
 
 if TYPE_CHECKING:
@@ -391,6 +392,22 @@ def test_a_container_that_has_its_name_again_is_known_to_the_next_iris(rig: Capt
     rig.settle()
     own = [line for line in rig.landed() if b"version" not in line]
     assert own == [entry.landed for entry in old.written]
+    assert "gap" not in rig.kinds()
+
+
+def test_a_record_of_events_that_is_deleted_meanwhile_keeps_nobody_from_going_on(rig: CaptureRig) -> None:
+    """The next event makes it anew and says whose the lines are, so that the next iris goes on where they end."""
+    container = rig.engine.create(NAME)
+    container.write(b"one\n")
+    rig.settle()
+    events_path(rig.path).unlink()
+    rig.shell.drop(HOST.name)
+    rig.settle(10)
+    rig.kill()
+    container.write(b"two\n")
+    rig.begin()
+    rig.settle()
+    assert rig.landed() == [entry.landed for entry in container.written]
     assert "gap" not in rig.kinds()
 
 

@@ -392,6 +392,90 @@ class TestLives:
             begin(file, "a")
             assert file.tail().lines == (line(3),)
 
+    @pytest.mark.parametrize("then", ["event", "life"])
+    def test_a_record_that_is_deleted_meanwhile_is_begun_with_whose_the_lines_are(self, path: Path, then: str) -> None:
+        """Somebody tidies up: the next event makes the file anew, and the next iris finds in it what it needs."""
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1))
+            begin(file, "b")
+            for number in range(2, 5):
+                file.append(line(number))
+                file.note({"event": "gap"})
+            file.append(line(5))
+            events_path(path).unlink()
+            if then == "event":
+                file.note({"at": "now", "event": "disconnected"})
+                file.note({"event": "connected"})
+            else:
+                begin(file, "c")
+                begin(file, "b")
+        with opened(path) as file:
+            assert file.tail() == Tail((line(5),), whole=True, landed_bytes=len(line(5)))
+        records = [json.loads(text) for text in events_path(path).read_text().splitlines()]
+        assert [record["event"] for record in records[:3]] == ["started", "gap", "gap"]
+        assert (records[0]["container"], records[0]["from"], records[0]["offset"]) == ("b", len(line(1)), len(line(1)))
+
+    def test_where_a_container_begins_is_recorded_anew_after_a_power_cut_took_lines_before_it(self, path: Path) -> None:
+        """The file grows again from its new end, which is where the present container's lines begin now."""
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1) + line(2))
+            begin(file, "b")
+            file.append(line(3))
+        os.truncate(path, len(line(1)) + 5)
+        with opened(path) as file:
+            assert file.life == Life("b", len(line(1)), "t", "i")
+            file.note({"at": "now", "event": "connected"})
+            file.append(line(4) + line(5))
+        for _ in range(2):
+            with opened(path) as file:
+                assert file.tail().lines == (line(4), line(5))
+                file.note({"at": "now", "event": "connected"})
+        text = events_path(path).read_text()
+        assert text.count("recorded anew") == 1
+
+    def test_another_container_is_on_record_on_the_disk_before_its_first_line(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A power cut must not take the record and spare the lines. Nothing is waited for where there is nothing to confuse them with."""
+        synced: list[bytes] = []
+
+        def fsync(fd: int) -> None:
+            synced.append(Path(f"/proc/self/fd/{fd}").read_bytes())
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1))
+            begin(file, "a", "started again")
+            assert synced == []
+            begin(file, "b")
+            assert synced == [events_path(path).read_bytes()]
+
+    @pytest.mark.parametrize(("error", "told"), [(errno.EIO, True), (errno.EINVAL, False)])
+    def test_a_record_that_does_not_get_to_the_disk_begins_no_container(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, error: int, *, told: bool
+    ) -> None:
+        """It is to be tried again; but where the file system knows no such thing, it goes on without."""
+
+        def fsync(_fd: int) -> None:
+            raise OSError(error, os.strerror(error))
+
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1))
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", fsync)
+                if told:
+                    with pytest.raises(LogFileError, match="Cannot write"):
+                        begin(file, "b")
+                    assert file.tail().lines == (line(1),)
+                else:
+                    begin(file, "b")
+            begin(file, "b")
+            assert file.life == Life("b", len(line(1)), "t", "i")
+
     def test_every_event_says_where_in_the_file_it_happened(self, path: Path) -> None:
         """`offset` is the size of the landed file then."""
         with opened(path) as file:
