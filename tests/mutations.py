@@ -322,6 +322,20 @@ MUTATIONS: Final = (
         "        if True:  #",
     ),
     one(
+        "a landed file is looked at again only when the engine is asked anew",
+        "test_log_pump.py",
+        "log_pump.py",
+        "            self._perform(slot, [_VERIFY])\n",
+        "            self._perform(slot, [])\n",
+    ),
+    one(
+        "it is not looked at when the engine is asked anew",
+        "test_log_pump.py",
+        "log_file.py",
+        "        self.verify()\n        stretches",
+        "        stretches",
+    ),
+    one(
         "an inbox without bound",
         "test_capture.py",
         "process_inbox.py",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from iris_core.errors import LogFileError
 from iris_core.log_events import LogEvent, LogEventKind
-from iris_core.log_protocol import BeginLife, Land, Note, ReadTail, TailRead
+from iris_core.log_protocol import BeginLife, Land, Note, ReadTail, TailRead, Verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,7 +84,9 @@ class Landing:
             case _ if file is None:
                 pass
             case ReadTail():
-                return TailRead(file.tail())
+                tail = file.tail()
+                self._written(file)  # nothing was, but it could be: what kept it from that is over
+                return TailRead(tail)
             case BeginLife(kind, container_id, started_at, details):
                 event = self._event(kind, {**details, "container": container_id})
                 file.begin_life(
@@ -95,7 +97,11 @@ class Landing:
                 )
                 self._written(file)
                 self._announce(event)
+            case Verify():
+                file.verify()
+                self._written(file)
             case Note(kind, details):
+                file.verify()  # so that what is told of the log is true of the file
                 event = self._event(kind, details)
                 file.note(event.as_record())
                 self._written(file)

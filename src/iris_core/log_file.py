@@ -91,12 +91,38 @@ class LandedFile:
         self._torn = False
         self.size += len(data)
 
+    def verify(self) -> None:
+        """See that what has landed is there: that nobody has deleted, replaced or changed the file since it was opened.
+
+        Raises:
+            LogFileError: somebody has; what was appended since may be lost, and nothing more is to be.
+        """
+        try:
+            mine, there = os.fstat(self._fd), self.path.lstat()
+        except FileNotFoundError:
+            wrong = "was deleted or moved away"
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        else:
+            if not os.path.samestat(mine, there):
+                wrong = "was replaced by another file"
+            elif mine.st_size != self.size and not self._torn:
+                wrong = f"has {mine.st_size} bytes, but {self.size} have landed in it: somebody has changed it"
+            else:
+                return
+        raise LogFileError(
+            f"{self.path} {wrong}. Nothing more is landed in it. Put it back as it was, and it goes on; or stop iris and start it "
+            "again, which lands after what it finds all that the engine still holds.",
+            path=self.path,
+        )
+
     def tail(self) -> Tail:
         """The end of what has landed of the present container since the last gap, long enough to find it again in the engine's log.
 
         Raises:
-            LogFileError: the file could not be read.
+            LogFileError: the file could not be read, or is not as it was left (`verify`).
         """
+        self.verify()
         stretches = self.life.contiguous(self._gaps, self.size) if self.life else ((0, self.size),)
         landed_bytes = sum(end - begin for begin, end in stretches)
         least = 0
@@ -119,9 +145,7 @@ class LandedFile:
             try:
                 data = os.pread(self._fd, end - at, at)
             except OSError as error:
-                raise LogFileError(
-                    f"Cannot read {self.path}: {error.strerror}. Nothing was changed.", path=self.path
-                ) from error
+                raise _unreadable(self.path, error) from error
             pieces.append(data[data.find(b"\n") + 1 :] if at > begin else data)  # its first line is cut
             most -= end - at
         return b"".join(reversed(pieces))
@@ -130,8 +154,10 @@ class LandedFile:
         """Record whose lines follow: another container's, from here on, or those of another start of the same one.
 
         Raises:
-            LogFileError: it could not be written; nothing of the new container may be landed then.
+            LogFileError: it could not be written, or the landed file is not as it was left; nothing of the new container may be landed
+                then.
         """
+        self.verify()
         if self.life is not None and self.life.container_id == container_id:
             life = replace(self.life, started_at=started_at, instance_id=instance_id, complete=False, finished_at="")
             self.note({**event, **life.as_record()})
@@ -272,6 +298,10 @@ def _end_of_last_landed_line(data: bytes) -> int:
             return end
         end = start
     return 0
+
+
+def _unreadable(path: Path, error: OSError) -> LogFileError:
+    return LogFileError(f"Cannot read {path}: {error.strerror}. Nothing was changed.", path=path)
 
 
 def _unwritable(path: Path, error: OSError) -> LogFileError:

@@ -17,7 +17,7 @@ from iris_core.container_watch import ContainerWatch
 from iris_core.errors import LogFileError
 from iris_core.landing import Landing
 from iris_core.log_events import LogEventKind
-from iris_core.log_protocol import Close, Found, Land, Open, Send, Woken
+from iris_core.log_protocol import Close, Found, Land, Open, Send, Verify, Woken
 from iris_core.log_source import LogSource
 from iris_core.process_inbox import ProcessInbox
 
@@ -37,6 +37,7 @@ _GATHER_SECONDS_EACH: Final = 3e-5
 _MOST_GATHER_SECONDS: Final = 0.03
 _LEAST_GATHER_SECONDS: Final = 0.001
 _STALL_SECONDS: Final = 1.0  # before a landed file that could not be written is tried again
+_VERIFY: Final = Verify()
 
 
 class Machine(Protocol):
@@ -265,6 +266,8 @@ class LogPump:
             if slot.inbox.has_mail:
                 return  # the next step takes it and sets the timer: what is late is not silent
             self._perform(slot, slot.machine.receive(Woken(), now))
+        else:  # put off by what has come since, and landed in a file that nobody has looked at again
+            self._perform(slot, [_VERIFY])
         self._set_timer(slot)
 
     def _set_timer(self, slot: CaptureSlot) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import weakref
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.core.capture_rig import NAME, CaptureRig
+from tests.unit.core.capture_rig import HOST, NAME, CaptureRig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -109,6 +111,91 @@ def test_stop_while_a_new_life_cannot_be_recorded(tmp_path: Path, comes_back: bo
     assert rig.slot.done
     assert rig.kinds()[-1] == ("drained" if comes_back else "not-drained")
     assert rig.landed() == ([container.written[0].landed] if comes_back else [])
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def move(path: Path) -> None:
+    path.rename(path.with_name("old.txt"))
+
+
+def replace(path: Path) -> None:
+    path.write_bytes(path.rename(path.with_name("old.txt")).read_bytes())
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("spoil", [delete, move, replace, empty, cut])
+@pytest.mark.parametrize("busy", [True, False])
+@pytest.mark.parametrize("can_rotate", [True, False])
+def test_a_landed_file_that_somebody_takes_away_or_changes_is_told(
+    rig: CaptureRig, spoil: Callable[[Path], None], *, busy: bool, can_rotate: bool
+) -> None:
+    """Nothing more is landed where nobody finds it, or behind what is no longer there; neither is it called drained."""
+    container = rig.engine.create(NAME, can_rotate=can_rotate)
+    for number in range(100):
+        container.write(b"line %d\n" % number)
+    rig.settle()
+    spoil(rig.path)
+    for number in range(20):
+        if busy:
+            container.write(b"later %d\n" % number)
+        rig.settle(1)
+    if not busy:
+        rig.shell.drop(HOST.name)
+        container.write(b"later\n")
+        rig.settle()
+    assert rig.kinds()[-1] == "paused"
+    assert str(rig.path) in str(rig.events[-1])
+    before = rig.landed()
+    container.write(b"last words\n")
+    rig.drain()
+    assert rig.kinds()[-1] == "not-drained"
+    assert rig.landed() == before
+
+
+@pytest.mark.parametrize("spoil", [delete, empty])
+def test_what_a_spoiled_file_has_lost_lands_again_by_the_next_iris(
+    rig: CaptureRig, spoil: Callable[[Path], None]
+) -> None:
+    """Where nothing is left of it, that is all that the engine still holds."""
+    container = rig.engine.create(NAME)
+    container.write(b"one\n")
+    rig.settle()
+    spoil(rig.path)
+    rig.settle(10)
+    rig.kill()
+    container.write(b"two\n")
+    rig.begin()
+    rig.settle()
+    assert rig.landed() == [entry.landed for entry in container.written]
+    assert "gap" not in rig.kinds()
+
+
+def test_a_landed_file_that_is_put_back_is_gone_on_with(rig: CaptureRig) -> None:
+    """It was renamed by mistake, say: nothing is lost or doubled meanwhile."""
+    container = rig.engine.create(NAME)
+    container.write(b"one\n")
+    rig.settle()
+    move(rig.path)
+    container.write(b"two\n")
+    rig.settle(10)
+    container.write(b"three\n")
+    rig.settle()
+    rig.path.with_name("old.txt").rename(rig.path)
+    rig.settle()
+    assert rig.kinds()[-2:] == ["paused", "resumed"]
+    assert rig.landed() == [entry.landed for entry in container.written]
+    rig.drain()
+    assert rig.kinds()[-1] == "drained"
 
 
 def test_timers_that_were_overtaken_are_forgotten(rig: CaptureRig) -> None:
