@@ -322,6 +322,27 @@ MUTATIONS: Final = (
         "        if True:  #",
     ),
     one(
+        "a fault in one source ends all",
+        "test_log_pump.py",
+        "log_pump.py",
+        "                self._take_inbox(slot)\n            except Exception as error:",
+        "                self._take_inbox(slot)\n            except LogFileError as error:",
+    ),
+    one(
+        "a log in which something has failed is begun anew at once",
+        "test_cluster_capture.py",
+        "cluster_capture.py",
+        "slot.done and slot.fault is None and",
+        "slot.done and",
+    ),
+    one(
+        "what follows another's text in a landed file is thought to follow what was before it",
+        "test_log_file.py",
+        "log_file.py",
+        "            if sum(map(len, lines)) != len(data):\n",
+        "            if not data:\n",
+    ),
+    one(
         "a landed file is looked at again only when the engine is asked anew",
         "test_log_pump.py",
         "log_pump.py",

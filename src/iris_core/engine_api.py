@@ -242,7 +242,7 @@ def _head_of(answer: h11.Response) -> _Head:
 def _seconds_of(date: bytes) -> int | None:
     try:
         return int(parsedate_to_datetime(date.decode("ascii")).timestamp())
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of twenty digits, say
         return None
 
 

@@ -45,10 +45,11 @@ class Landing:
         on_event: hears of every event; must be quick.
 
     Attributes:
+        name: of the source.
         lines_landed: since it began.
     """
 
-    __slots__ = ("_clock", "_file", "_host", "_name", "_on_event", "_owed", "lines_landed")
+    __slots__ = ("_clock", "_file", "_host", "_on_event", "_owed", "lines_landed", "name")
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Landing:
         on_event: Callable[[LogEvent], None],
     ) -> None:
         self.lines_landed = 0
-        self._name = name
+        self.name = name
         self._host = host
         self._file = file
         self._clock = clock
@@ -126,9 +127,12 @@ class Landing:
         self._announce(event)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        """Close the file, and tell if that fails."""
+        try:
+            if self._file is not None:
+                self._file.close()
+        except LogFileError as error:
+            self.tell(LogEventKind.NOT_DRAINED, {"reason": str(error)})
 
     def _written(self, file: LandedFile) -> None:
         """Something could be written. Raises nothing: it is done, and must not be done again."""
@@ -144,7 +148,7 @@ class Landing:
                 del self._owed[0]
 
     def _event(self, kind: LogEventKind, details: Mapping[str, object]) -> LogEvent:
-        return LogEvent(at=self._clock.now(), source=self._name, kind=kind, details=details)
+        return LogEvent(at=self._clock.now(), source=self.name, kind=kind, details=details)
 
     def _announce(self, event: LogEvent) -> None:
         _logger.log(logging.WARNING if event.kind in _WARN_OF else logging.INFO, "%s", event)

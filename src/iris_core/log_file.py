@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from iris_core.errors import LogFileError, LogFileLockedError
 from iris_core.event_record import EventRecord, Life
-from iris_core.log_cursor import Tail, tail_suffices
+from iris_core.log_cursor import Tail, ends_certainly, tail_suffices
 from iris_core.log_events import LogEventKind
 from iris_core.log_paths import events_path, make_private
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _BLOCK_BYTES: Final = 64 * 1024
 _MOST_TAIL_BYTES: Final = 16 * 1024 * 1024  # read back at most; keeps a resume short whatever the size of the file
 _LANDED_LINE: Final = re.compile(rb"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP] ")
+_WHOLE_LANDED_LINE: Final = re.compile(_LANDED_LINE.pattern + rb".*\n")
 _LINE_HEAD_BYTES: Final = 80  # more than what the pattern matches
 _TORN_HEAD: Final = re.compile(rb"(?:\d[\dT:.Z+-]*(?: [a-z]*(?: [FP]?)?)?)?(?:\0|\Z)")
 _NEW_FILE: Final = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -59,15 +60,15 @@ class LandedFile:
             self.size = os.fstat(self._fd).st_size
             self.life = self._continue()
         except BlockingIOError:
-            self.close()
+            self._let_go()
             raise LogFileLockedError(
                 f"Another process captures into {path}. Stop it, or choose another directory.", path=path
             ) from None
         except OSError as error:
-            self.close()
+            self._let_go()
             raise _unwritable(path, error) from error
         except BaseException:
-            self.close()
+            self._let_go()
             raise
 
     def append(self, data: bytes) -> None:
@@ -129,8 +130,9 @@ class LandedFile:
         while True:
             least = min(max(_BLOCK_BYTES, least * 4), _MOST_TAIL_BYTES)
             data = self._end_of(stretches, least)
-            # Not splitlines(): it takes a carriage return for an end, too.
-            lines = tuple(line + b"\n" for line in data.split(b"\n")[:-1])
+            lines = tuple(_WHOLE_LANDED_LINE.findall(data))
+            if sum(map(len, lines)) != len(data):
+                return Tail(self._after_foreign(data), whole=True, landed_bytes=landed_bytes)
             tail = Tail(lines, least >= landed_bytes, landed_bytes)
             if tail_suffices(tail) or least == _MOST_TAIL_BYTES:
                 return tail
@@ -149,6 +151,18 @@ class LandedFile:
             pieces.append(data[data.find(b"\n") + 1 :] if at > begin else data)  # its first line is cut
             most -= end - at
         return b"".join(reversed(pieces))
+
+    def _after_foreign(self, data: bytes) -> tuple[bytes, ...]:
+        """The lines after the last one that iris did not land (an editor's, a power cut's), if they are enough to know the end by."""
+        *lines, rest = data.split(b"\n")
+        foreign = [at for at, line in enumerate(lines) if not _LANDED_LINE.match(line)]
+        latest = tuple(line + b"\n" for line in lines[foreign[-1] + 1 if foreign else 0 :])
+        if rest or not ends_certainly(latest):
+            raise LogFileError(
+                f"{self.path} holds something that iris did not land, near its end. Move it away, or choose another directory.",
+                path=self.path,
+            )
+        return latest
 
     def begin_life(self, event: Mapping[str, object], *, container_id: str, started_at: str, instance_id: str) -> None:
         """Record whose lines follow: another container's, from here on, or those of another start of the same one.
@@ -221,10 +235,28 @@ class LandedFile:
             self._gaps = (offset, self._gaps[0])
 
     def close(self) -> None:
-        """Close the file and give up its lock. Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Close the file and give up its lock. Idempotent.
+
+        Raises:
+            LogFileError: it is closed, but its last lines may not have got to the disk (of a network file system, or one with quotas).
+        """
+        fd, self._fd = (
+            self._fd,
+            -1,
+        )  # first: what fails to close is closed all the same, and its number another file's soon
+        try:
+            if fd >= 0:
+                os.close(fd)
+        except OSError as error:
+            raise LogFileError(
+                f"{self.path} was closed with an error: {error.strerror}. Its last lines may be lost; the next capture into it goes on "
+                "after those that are not.",
+                path=self.path,
+            ) from error
+
+    def _let_go(self) -> None:
+        with suppress(LogFileError):
+            self.close()
 
     def _continue(self) -> Life | None:
         """Cut off what a killed process or a power cut left behind the last whole line, and behind the last whole event."""

@@ -120,6 +120,8 @@ class TestContainerState:
             ("json-file", {"max-size": "1.5m", "max-file": "3"}, 0),
             ("json-file", {"max-size": "1m", "max-file": "3", "labels": "a"}, 0),  # each entry has the labels, too
             ("local", {"max-size": "1m", "max-file": "3"}, 0),
+            ("json-file", {"max-size": "9" * 5000, "max-file": "3"}, 0),  # more digits than Python reads
+            ("json-file", {"max-size": "1m", "max-file": "9" * 5000}, 0),
             ("journald", {}, 0),
         ],
     )
@@ -142,6 +144,9 @@ class TestContainerState:
             {},
             {"Id": "x"},
             inspected(Id=3),
+            inspected(Id=""),
+            inspected(Id="\ud800"),  # half a character, which JSON may hold and no request
+            inspected(Id="../x"),
             inspected(State=None),
             inspected(State__ExitCode="0"),
             inspected(Config=[]),
@@ -187,6 +192,7 @@ class TestStartedAgain:
             (event("start", 1) + event("start", 6_000_000_000) + event("destroy"), True),
             (event("destroy")[:-1], None),  # it may be cut
             (b"nonsense\n", True),
+            (b"[" * 100_000 + b"\n", True),
             (b"{}\n" + event("destroy"), True),
             (b'{"Action":"start"}\n', True),
         ],

@@ -74,6 +74,7 @@ class TestHttpReply:
         [
             (b"Date: Wed, 25 Nov 2026 14:47:55 GMT", 1_795_618_075),
             (b"Date: yesterday", None),
+            (b"Date: Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
             (b"Date: \xff", None),
             (b"Server: Docker", None),
         ],

@@ -601,3 +601,42 @@ class TestTail:
             begin(file)
             file.append(odd)
             assert file.tail().lines == (odd,)
+
+    @pytest.mark.parametrize("foreign", [b"\n", b"x\n", b"my own short note\n", b"\0" * 100, line(9)[4:]])
+    def test_what_somebody_wrote_between_the_lines_parts_them(self, path: Path, foreign: bytes) -> None:
+        """An editor left a line there, or a power cut zeros: the end is known by what follows, if that is enough."""
+        lines = [line(number) for number in range(20)]
+        leave(path, b"".join([*lines[:10], foreign, *lines[10:]]))
+        with opened(path) as file:
+            kept = 9 if foreign.startswith(b"\0") else 10  # they are in front of a line, which is no landed one then
+            assert file.tail().lines == tuple(lines[-kept:])
+            assert file.tail().whole
+
+    @pytest.mark.parametrize("after", [[], [line(1)], [line(1), line(1)]])
+    def test_where_too_little_follows_it_nothing_is_guessed(self, path: Path, after: list[bytes]) -> None:
+        """A line or two may be found in many a place."""
+        with opened(path) as file:
+            begin(file)
+            file.append(b"".join([line(1), line(1), b"my own short note\n", *after]))
+            with pytest.raises(LogFileError, match="did not land"):
+                file.tail()
+
+
+class TestClosing:
+    def test_an_error_is_told_and_the_file_is_closed_all_the_same(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A network file system may find only now that there is no room; the number of what was closed is another file's soon."""
+        close = os.close
+
+        def fails(fd: int) -> None:
+            close(fd)
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+        file = LandedFile(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "close", fails)
+            with pytest.raises(LogFileError, match="closed with an error: Disk quota exceeded"):
+                file.close()
+        file.close()
+        LandedFile(path).close()

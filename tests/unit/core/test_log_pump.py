@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
 import weakref
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from iris_core.log_file import LandedFile
+from iris_core.log_source import LogSource
+from iris_core.process_inbox import ProcessInbox
 from tests.unit.core.capture_rig import HOST, NAME, CaptureRig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from iris_core.log_protocol import Action, Event
 
 
 @pytest.fixture
@@ -222,3 +228,123 @@ def test_a_finished_source_is_not_remembered(rig: CaptureRig) -> None:
     rig.shell.started.clear()  # the fake's own memory
     gc.collect()
     assert slot() is None
+
+
+class Other:
+    """A second source of the same pump, which has nothing to do with what befalls the first."""
+
+    def __init__(self, rig: CaptureRig) -> None:
+        self.container = rig.engine.create("other")
+        self.path = rig.path.with_name("other.txt")
+        self.slot = rig.pump.add("other", HOST, "other", LandedFile(self.path), use_sudo=True)
+
+    def goes_on(self, rig: CaptureRig) -> bool:
+        """Whether it lands what comes."""
+        self.container.write(b"more\n")
+        rig.settle(10)
+        landed = self.path.read_bytes().splitlines(keepends=True)
+        return landed == [entry.landed for entry in self.container.written]
+
+
+def fails(*_: object) -> NoReturn:
+    raise ZeroDivisionError("a fault")
+
+
+class Faulty:
+    """A source that fails when it is told something, or to finish."""
+
+    finished, connected = False, True
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self.wake_at = 0.0 if where == "timer" else None
+
+    def begin(self, now: float) -> list[Action]:
+        raise NotImplementedError
+
+    def receive(self, event: Event, now: float) -> list[Action]:
+        del event, now
+        return [] if self._where == "drain" else fails()
+
+    def drain(self, now: float) -> list[Action]:
+        del now
+        return fails() if self._where == "drain" else []
+
+
+class Unclosable(ProcessInbox):
+    """One whose process cannot be given up."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        super().close()
+        fails()
+
+
+@pytest.mark.parametrize("where", ["receive", "drain", "timer", "landing", "file", "inbox"])
+def test_a_fault_in_one_source_costs_that_source_only(
+    rig: CaptureRig, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever fails that is not foreseen: it is told, with all that a report of it needs, and the file is let go."""
+    container = rig.engine.create(NAME)
+    other = Other(rig)
+    rig.settle()
+    match where:
+        case "receive" | "timer" | "drain":
+            rig.slot.machine = Faulty(where)
+            rig.settle(600 if where == "timer" else 1)
+            assert rig.slot.done is (where == "timer")
+        case "landing":
+            monkeypatch.setattr(rig.file, "append", fails)
+        case "file":
+            rig.file.close()
+            monkeypatch.setattr(rig.file, "close", fails)
+        case "inbox":
+            rig.slot.inbox.close()
+            rig.slot.inbox = Unclosable(lambda: None)
+    container.write(b"line\n")
+    rig.settle(10)
+    rig.pump.drain([rig.slot], 5)
+    rig.settle(10)
+    assert rig.slot.done
+    assert rig.slot not in rig.pump.slots
+    told = [event for event in rig.events if event.kind.value == "not-drained"][-1]
+    assert (told.source, "ZeroDivisionError" in str(told)) == ("controller-logs", True)
+    assert rig.records()[-1]["event"] == "not-drained"
+    assert ("iris.logs", "WARNING") in [(one.name, one.levelname) for one in caplog.records if one.exc_info]
+    LandedFile(rig.path).close()
+    assert other.goes_on(rig)
+
+
+def test_a_fault_as_a_source_begins_costs_that_source_only(rig: CaptureRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who begins it gets one that is over."""
+    other = Other(rig)
+    with monkeypatch.context() as patch:
+        patch.setattr(LogSource, "begin", fails)
+        slot = rig.pump.add("third", HOST, "third", LandedFile(rig.path.with_name("third.txt")), use_sudo=True)
+    assert slot.done
+    assert isinstance(slot.fault, ZeroDivisionError)
+    assert other.goes_on(rig)
+
+
+def test_a_file_whose_closing_fails_is_told(rig: CaptureRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was called drained before, but its last lines may not be on the disk."""
+    rig.engine.create(NAME).write(b"line\n")
+    other = Other(rig)
+    rig.settle()
+    close = os.close
+    [bad] = [int(fd.name) for fd in Path("/proc/self/fd").iterdir() if fd.exists() and fd.readlink() == rig.path]
+
+    def quota(fd: int) -> None:
+        close(fd)
+        if fd == bad:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", quota)
+        rig.pump.drain([rig.slot], 5)
+        rig.settle()
+    assert rig.slot.done
+    assert rig.kinds()[-2:] == ["drained", "not-drained"]
+    assert "Disk quota exceeded" in str(rig.events[-1])
+    assert other.goes_on(rig)
