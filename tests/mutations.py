@@ -322,6 +322,13 @@ MUTATIONS: Final = (
         "        if True:  #",
     ),
     one(
+        "a start counts by its time alone",
+        "test_capture.py",
+        "container_state.py",
+        "again = again or ended or at > finished",
+        "again = again or at > finished",
+    ),
+    one(
         "a fault in one source ends all",
         "test_log_pump.py",
         "log_pump.py",

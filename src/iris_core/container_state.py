@@ -120,7 +120,10 @@ def _kept_bytes(driver: str, options: Mapping[str, object]) -> int:
 
 
 def started_again(events: bytes, finished_at: str) -> bool | None:
-    """Whether a container was started after that end and before its removal, by the events of its starts and its removal.
+    """Whether a container was started after that end and before its removal, by the events of its starts, ends and removal.
+
+    Their order tells, for the host's clock may have been set back meanwhile: whatever follows the end. So does their time, for that end
+    itself may be forgotten.
 
     Args:
         events: JSON objects, one a line; the last may be cut.
@@ -130,7 +133,7 @@ def started_again(events: bytes, finished_at: str) -> bool | None:
         None while the removal is not among them. What cannot be read counts as a start.
     """
     finished = _nanoseconds(finished_at)
-    again = False
+    again = started = ended = False
     for line in events.split(b"\n")[:-1]:
         try:
             event = json.loads(line)
@@ -138,9 +141,13 @@ def started_again(events: bytes, finished_at: str) -> bool | None:
             return True
         match event:
             case {"Action": "destroy"}:
-                return again
+                # The engine remembers the last events: where it knows of a start, it knows of the end after it.
+                return again or (started and not ended)
             case {"Action": "start", "timeNano": int(at)}:
-                again = again or at > finished
+                started = True
+                again = again or ended or at > finished
+            case {"Action": "die", "timeNano": int(at)}:
+                ended = ended or at >= finished  # the engine tells of an end when it has noted its time
             case _:
                 return True
     return None

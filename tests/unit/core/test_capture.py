@@ -260,6 +260,20 @@ def test_what_a_container_wrote_after_its_end_was_told_of_is_not_passed_over(rig
     assert rig.kinds() == ["connected", "waiting", "started", "exited", "unverified-tail", "waiting"]
 
 
+def test_a_clock_that_was_set_back_hides_no_start(rig: CaptureRig) -> None:
+    """By the times of the events, the second start was an hour before the end that iris has seen; by their order, it followed it."""
+    old = rig.engine.create(NAME)
+    old.write(b"old\n")
+    rig.settle()
+    old.stop(finished_at="2026-01-01T01:00:00.5Z")
+    rig.settle(10)
+    old.start()
+    old.write(b"never read\n")
+    rig.engine.remove(old)
+    rig.settle(10)
+    assert rig.kinds()[-3:] == ["exited", "unverified-tail", "waiting"]
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_the_removal_of_a_container_that_had_ended_is_nothing_to_tell(rig: CaptureRig, *, killed: bool) -> None:
     """The engine's events prove that it was not started again, also to an iris that has not seen its end itself."""
