@@ -176,6 +176,10 @@ class TestMessage:
         assert error.status == 404
         assert str(error) == "The Docker engine answered 404: No such container: x"
 
+    def test_a_refusal_is_never_longer_than_can_be_told(self) -> None:
+        """It becomes a part of an event and of a line in a log."""
+        assert 500 < len(str(self.refusal(b'{"message":"' + b"no " * 100_000 + b'"}'))) < 1500
+
     @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b'"text"', b"\xff\xfe", b"[" * 100_000])
     def test_a_refusal_without_a_message_is_one_all_the_same(self, body: bytes) -> None:
         """Whatever the body is, the status is told, and no more than a line of the body."""
