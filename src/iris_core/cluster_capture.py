@@ -47,7 +47,7 @@ class _HostCapture:
         """Whether a container is there again under the name of one whose source had not finished when that was seen, and has now."""
         if not self.others or self.retired:  # as a rule, and asked of every host
             return False
-        return any(slot.done and name in self.names for name, slot in self.others.items())
+        return any(slot.done and slot.fault is None and name in self.names for name, slot in self.others.items())
 
     @property
     def slots(self) -> list[CaptureSlot]:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _KNOWN_OPTIONS: Final = frozenset(
     {"max-size", "max-file", "mode", "max-buffer-size"}
 )  # others make entries longer, or compress them
-_SIZE: Final = re.compile(r"(\d+)([kKmMgGtT]?)[bB]?")  # decimal units (docker/go-units, FromHumanSize)
+_SIZE: Final = re.compile(r"(\d{1,18})([kKmMgGtT]?)[bB]?")  # decimal units (docker/go-units, FromHumanSize)
+_COUNT: Final = re.compile(r"\d{1,18}")
+_ID: Final = re.compile(r"[0-9A-Za-z_.-]+")  # 64 hexadecimal digits, as a rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,7 @@ class ContainerState:
                 },
                 "Config": {"Tty": bool(tty)},
                 "HostConfig": {"LogConfig": {"Type": str(driver), "Config": dict() | None as options}},
-            }:
+            } if _ID.fullmatch(container_id):
                 pass
             case _:
                 raise EngineError(
@@ -111,14 +113,17 @@ def _kept_bytes(driver: str, options: Mapping[str, object]) -> int:
         return 0
     size = _SIZE.fullmatch(str(options.get("max-size", "")))
     count = str(options.get("max-file", "1"))
-    if size is None or not count.isdecimal():
+    if size is None or not _COUNT.fullmatch(count):
         return 0
     unit: int = 1000 ** " kmgt".index(size[2].lower() or " ")
     return (int(count) - 1) * int(size[1]) * unit
 
 
 def started_again(events: bytes, finished_at: str) -> bool | None:
-    """Whether a container was started after that end and before its removal, by the events of its starts and its removal.
+    """Whether a container was started after that end and before its removal, by the events of its starts, ends and removal.
+
+    Their order tells, for the host's clock may have been set back meanwhile: whatever follows the end. So does their time, for that end
+    itself may be forgotten.
 
     Args:
         events: JSON objects, one a line; the last may be cut.
@@ -128,17 +133,21 @@ def started_again(events: bytes, finished_at: str) -> bool | None:
         None while the removal is not among them. What cannot be read counts as a start.
     """
     finished = _nanoseconds(finished_at)
-    again = False
+    again = started = ended = False
     for line in events.split(b"\n")[:-1]:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return True
         match event:
             case {"Action": "destroy"}:
-                return again
+                # The engine remembers the last events: where it knows of a start, it knows of the end after it.
+                return again or (started and not ended)
             case {"Action": "start", "timeNano": int(at)}:
-                again = again or at > finished
+                started = True
+                again = again or ended or at > finished
+            case {"Action": "die", "timeNano": int(at)}:
+                ended = ended or at >= finished  # the engine tells of an end when it has noted its time
             case _:
                 return True
     return None

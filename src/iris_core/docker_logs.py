@@ -84,11 +84,11 @@ def changes_request(label: str, since: int | None) -> bytes:
 
 
 def starts_request(container_id: str) -> bytes:
-    """Ask for each start of a container, and for its removal, as far as the engine remembers, and from now on.
+    """Ask for each start and end of a container, and for its removal, in their order, as far as the engine remembers, and from now on.
 
     It remembers the last 256 events of all containers since it was started (moby's daemon/events).
     """
-    filters = {"type": ["container"], "container": [container_id], "event": ["start", "destroy"]}
+    filters = {"type": ["container"], "container": [container_id], "event": ["start", "die", "destroy"]}
     return _get(f"/events?{urlencode({'since': '1', 'filters': json.dumps(filters)})}")
 
 

@@ -17,6 +17,7 @@ from iris_core.errors import EngineError
 
 _LONGEST_CHUNK_HEAD: Final = 64  # hex digits and extensions; the engine sends fewer than ten
 _LARGEST_MESSAGE_BYTES: Final = 16 * 1024 * 1024  # of an answer that is read whole (inspect, list)
+_MOST_QUOTED: Final = 1000  # of what it says where it refuses something
 _HEX_DIGITS: Final = b"0123456789abcdefABCDEF"
 _REQUEST: Final = h11.Request(
     method="GET", target="/", headers=[("Host", "docker")]
@@ -200,7 +201,7 @@ class Message:
         """A refusal as an error, in the engine's words."""
         try:
             value = json.loads(bytes(self._body))
-            text = str(value["message"])
+            text = str(value["message"])[:_MOST_QUOTED]
         except (ValueError, KeyError, TypeError, RecursionError):
             text = bytes(self._body[:200]).decode(errors="replace").strip()
         return EngineError(f"The Docker engine answered {self.reply.status}: {text}", status=self.reply.status)
@@ -242,7 +243,7 @@ def _head_of(answer: h11.Response) -> _Head:
 def _seconds_of(date: bytes) -> int | None:
     try:
         return int(parsedate_to_datetime(date.decode("ascii")).timestamp())
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of twenty digits, say
         return None
 
 

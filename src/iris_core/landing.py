@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from iris_core.errors import LogFileError
 from iris_core.log_events import LogEvent, LogEventKind
-from iris_core.log_protocol import BeginLife, Land, Note, ReadTail, TailRead
+from iris_core.log_protocol import BeginLife, Land, Note, ReadTail, TailRead, Verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,10 +45,11 @@ class Landing:
         on_event: hears of every event; must be quick.
 
     Attributes:
+        name: of the source.
         lines_landed: since it began.
     """
 
-    __slots__ = ("_clock", "_file", "_host", "_name", "_on_event", "_owed", "lines_landed")
+    __slots__ = ("_clock", "_file", "_host", "_on_event", "_owed", "lines_landed", "name")
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Landing:
         on_event: Callable[[LogEvent], None],
     ) -> None:
         self.lines_landed = 0
-        self._name = name
+        self.name = name
         self._host = host
         self._file = file
         self._clock = clock
@@ -84,7 +85,9 @@ class Landing:
             case _ if file is None:
                 pass
             case ReadTail():
-                return TailRead(file.tail())
+                tail = file.tail()
+                self._written(file)  # nothing was, but it could be: what kept it from that is over
+                return TailRead(tail)
             case BeginLife(kind, container_id, started_at, details):
                 event = self._event(kind, {**details, "container": container_id})
                 file.begin_life(
@@ -95,7 +98,11 @@ class Landing:
                 )
                 self._written(file)
                 self._announce(event)
+            case Verify():
+                file.verify()
+                self._written(file)
             case Note(kind, details):
+                file.verify()  # so that what is told of the log is true of the file
                 event = self._event(kind, details)
                 file.note(event.as_record())
                 self._written(file)
@@ -120,9 +127,12 @@ class Landing:
         self._announce(event)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        """Close the file, and tell if that fails."""
+        try:
+            if self._file is not None:
+                self._file.close()
+        except LogFileError as error:
+            self.tell(LogEventKind.NOT_DRAINED, {"reason": str(error)})
 
     def _written(self, file: LandedFile) -> None:
         """Something could be written. Raises nothing: it is done, and must not be done again."""
@@ -138,7 +148,7 @@ class Landing:
                 del self._owed[0]
 
     def _event(self, kind: LogEventKind, details: Mapping[str, object]) -> LogEvent:
-        return LogEvent(at=self._clock.now(), source=self._name, kind=kind, details=details)
+        return LogEvent(at=self._clock.now(), source=self.name, kind=kind, details=details)
 
     def _announce(self, event: LogEvent) -> None:
         _logger.log(logging.WARNING if event.kind in _WARN_OF else logging.INFO, "%s", event)

@@ -194,9 +194,11 @@ def _capture_one(
 ) -> int:
     pump = LogPump(shell, clock, hear)
     slot = pump.add(path.stem, host, container, LandedFile(path), use_sudo=use_sudo)
-    while not ended():
+    while not (ended() or slot.done):  # a fault ends it, too
         seconds = pump.step()
         clock.wait(pump.wake, _STOP_POLL_SECONDS if seconds is None else min(seconds, _STOP_POLL_SECONDS))
     pump.drain([slot], drain_seconds)
     pump.run_until_done()
+    if slot.fault is not None:
+        raise slot.fault
     return slot.lines_landed

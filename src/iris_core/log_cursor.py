@@ -75,12 +75,15 @@ class Anchor:
 
 def tail_suffices(tail: Tail) -> bool:
     """Whether a tail is long enough to make an anchor that is found at one place only."""
-    if tail.whole:
-        return True
-    if len(tail.lines) < ENOUGH_LINES:
+    return tail.whole or (len(tail.lines) >= ENOUGH_LINES and ends_certainly(tail.lines))
+
+
+def ends_certainly(lines: tuple[bytes, ...]) -> bool:
+    """Whether these last landed lines make an anchor that nothing else can be taken for."""
+    if not lines:
         return False
-    anchor = Anchor.at_end_of(tail)
-    return anchor is not None and anchor.certain
+    hashes = [hash(line) for line in lines]
+    return _certain_length(lines, hashes, _shortest_unique_end(hashes)) is not None
 
 
 class Finder(Protocol):

@@ -108,10 +108,15 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Verify:
+    """See that the landed file is as it was left."""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """Tell that the host has containers of these names."""
 
     names: frozenset[str]
 
 
-Action: TypeAlias = Open | Send | Close | ReadTail | Land | BeginLife | Note | Found
+Action: TypeAlias = Open | Send | Close | ReadTail | Land | BeginLife | Note | Verify | Found

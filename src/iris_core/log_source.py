@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from iris_core.container_state import ContainerState
-    from iris_core.log_file import Life
+    from iris_core.event_record import Life
     from iris_core.log_protocol import Action, Event
 
 # Seconds.

@@ -69,9 +69,9 @@ class LogStreamHandle:
 
     @property
     def running(self) -> bool:
-        """Whether `stop` has not ended it yet: its files are still being written."""
+        """Whether its files are still being written: `stop` has not ended it yet, nor has a fault."""
         with self._lock:
-            return not self._stopped
+            return not (self._stopped or self._broken)
 
     def stop(self) -> None:
         """Land what the engines hold at this moment, within the config's `logs.drain_seconds`, and end everything. Idempotent.
@@ -117,9 +117,12 @@ class LogStreamHandle:
             self._adopt()
             self._capture.drain()
             pump.run_until_done()
-        except BaseException as error:  # a bug: it must not look like an end in order
-            self._broken = f"the capture broke off: {error!r}"
-            raise
+        except BaseException as error:
+            # A fault that is no source's own: it must not look like an end in order.
+            with self._lock:
+                self._broken = f"the capture broke off: {error!r}"
+            _logger.exception("No log is captured any more")
+            pump.abandon(error)
         finally:
             self._stop.set()
             self._leave_watch()

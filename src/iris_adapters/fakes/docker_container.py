@@ -56,6 +56,7 @@ class FakeContainer:
         written: every entry that it ever wrote.
         first_held: index of the first of them that the engine still holds.
         starts: how often it was started.
+        lives: its starts and ends, as (`start` or `die`, its time as text), in their order.
     """
 
     def __init__(self, container_id: str, name: str, *, tty: bool, can_rotate: bool, labels: dict[str, str]) -> None:
@@ -73,6 +74,7 @@ class FakeContainer:
         self.written: list[LogEntry] = []
         self.first_held = 0
         self.starts = 1
+        self.lives = [("start", self.started_at)]
         self._followers: dict[Callable[[LogEntry | None], None], None] = {}  # in order; there may be thousands
 
     @property
@@ -124,10 +126,13 @@ class FakeContainer:
 
             self._followers[resume] = None
 
-    def stop(self, exit_code: int = 0, *, oom_killed: bool = False) -> None:
-        """End it. Those who follow its log see the end."""
+    def stop(self, exit_code: int = 0, *, oom_killed: bool = False, finished_at: str | None = None) -> None:
+        """End it, at the time that its host's clock shows then. Those who follow its log see the end."""
+        was_running = self.running
         self.running, self.exit_code, self.oom_killed = False, exit_code, oom_killed
-        self.finished_at = f"2026-01-01T00:00:00.{2 * self.starts:09d}Z"
+        self.finished_at = finished_at or f"2026-01-01T00:00:00.{2 * self.starts:09d}Z"
+        if was_running:
+            self.lives.append(("die", self.finished_at))
         self.end_follows()
 
     def start(self) -> None:
@@ -135,6 +140,7 @@ class FakeContainer:
         self.starts += 1
         self.running = True
         self.started_at = f"2026-01-01T00:00:00.{2 * self.starts - 1:09d}Z"
+        self.lives.append(("start", self.started_at))
 
     def end_follows(self) -> None:
         """End every follow of its log, as a real engine sometimes does without cause."""

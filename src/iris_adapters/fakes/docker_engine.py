@@ -9,6 +9,7 @@ container.write(b"hello\\n")
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _STREAM_NUMBERS = {"stdout": 1, "stderr": 2}
 _TORN_ENTRY = b'{"log":"being written\\n","stream":"stdout","time":"2026-01-01T00:00:00.5Z"}'
 _NEW_YEAR_SECONDS = 1_767_225_600  # 2026
-_NEW_YEAR = _NEW_YEAR_SECONDS * 1_000_000_000  # in nanoseconds
 _EVENTS_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -129,12 +129,12 @@ class FakeDockerEngine:
         return call_off
 
     def remembered(self, container_id: str) -> list[bytes]:
-        """The engine's events of the starts of a container and of its removal."""
+        """The engine's events of the starts and ends of a container, and of its removal."""
         self.requests.append("/events")
         if self.forgets or container_id not in self._removed:
             return []
-        starts = self._removed[container_id].starts
-        events = [{"Action": "start", "timeNano": _NEW_YEAR + 2 * number - 1} for number in range(1, starts + 1)]
+        lives = self._removed[container_id].lives
+        events = [{"Action": action, "timeNano": _nanoseconds(at)} for action, at in lives]
         return [json.dumps(event).encode() + b"\n" for event in [*events, {"Action": "destroy"}]]
 
     def _tell(self, what: str, container: FakeContainer) -> None:
@@ -305,6 +305,12 @@ def _chunks(container: FakeContainer, entries: Iterable[LogEntry]) -> bytes:
             data = bytes((_STREAM_NUMBERS[entry.stream], 0, 0, 0)) + len(data).to_bytes(4, "big") + data
         chunks.append(b"%x\r\n%s\r\n" % (len(data), data))
     return b"".join(chunks)
+
+
+def _nanoseconds(text: str) -> int:
+    """The engine's text for a time, since 1970."""
+    seconds, _, fraction = text.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{seconds}+00:00").timestamp()) * 1_000_000_000 + int(f"{fraction:0<9}")
 
 
 def _bears(container: FakeContainer, label: str) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from iris_core.log_paths import events_path
 from tests.unit.core.capture_rig import HOST, NAME, CaptureRig
 
 if TYPE_CHECKING:
@@ -259,6 +260,20 @@ def test_what_a_container_wrote_after_its_end_was_told_of_is_not_passed_over(rig
     assert rig.kinds() == ["connected", "waiting", "started", "exited", "unverified-tail", "waiting"]
 
 
+def test_a_clock_that_was_set_back_hides_no_start(rig: CaptureRig) -> None:
+    """By the times of the events, the second start was an hour before the end that iris has seen; by their order, it followed it."""
+    old = rig.engine.create(NAME)
+    old.write(b"old\n")
+    rig.settle()
+    old.stop(finished_at="2026-01-01T01:00:00.5Z")
+    rig.settle(10)
+    old.start()
+    old.write(b"never read\n")
+    rig.engine.remove(old)
+    rig.settle(10)
+    assert rig.kinds()[-3:] == ["exited", "unverified-tail", "waiting"]
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_the_removal_of_a_container_that_had_ended_is_nothing_to_tell(rig: CaptureRig, *, killed: bool) -> None:
     """The engine's events prove that it was not started again, also to an iris that has not seen its end itself."""
@@ -342,6 +357,72 @@ def test_a_container_that_has_its_name_again_is_taken_leave_of_anew(rig: Capture
     rig.engine.remove(container)
     rig.settle(5)
     assert rig.kinds().count("unverified-tail") == 2
+
+
+def test_a_container_that_has_its_name_again_goes_on_after_its_own_lines(rig: CaptureRig) -> None:
+    """A new version is tried under the name, and taken back: what the old one wrote before, and meanwhile, lands once."""
+    old = rig.engine.create(NAME)
+    for number in range(3):
+        old.write(b"old %d\n" % number)
+    rig.settle()
+    for attempt in range(3):
+        old.name = "old-one"
+        new = rig.engine.create(NAME)
+        new.write(b"bad version %d\n" % attempt)
+        rig.settle(10)
+        old.write(b"elsewhere %d\n" % attempt)
+        rig.engine.remove(new)
+        old.name = NAME
+        rig.settle(10)
+    old.write(b"old again\n")
+    rig.settle()
+    own = [line for line in rig.landed() if b"version" not in line]
+    assert own == [entry.landed for entry in old.written]
+    assert len(rig.landed()) == len(own) + 3
+    assert "gap" not in rig.kinds()
+
+
+def test_a_container_that_has_its_name_again_is_known_to_the_next_iris(rig: CaptureRig) -> None:
+    """The same, where each of the three is seen by another iris, and the last one is killed before anything new has landed."""
+    old = rig.engine.create(NAME)
+    for number in range(3):
+        old.write(b"old %d\n" % number)
+    rig.settle()
+    rig.kill()
+    old.name = "old-one"
+    new = rig.engine.create(NAME)
+    new.write(b"bad version\n")
+    rig.begin()
+    rig.settle()
+    rig.kill()
+    rig.engine.remove(new)
+    old.name = NAME
+    for _ in range(2):
+        rig.begin()
+        rig.settle()
+        rig.kill()
+    old.write(b"old again\n")
+    rig.begin()
+    rig.settle()
+    own = [line for line in rig.landed() if b"version" not in line]
+    assert own == [entry.landed for entry in old.written]
+    assert "gap" not in rig.kinds()
+
+
+def test_a_record_of_events_that_is_deleted_meanwhile_keeps_nobody_from_going_on(rig: CaptureRig) -> None:
+    """The next event makes it anew and says whose the lines are, so that the next iris goes on where they end."""
+    container = rig.engine.create(NAME)
+    container.write(b"one\n")
+    rig.settle()
+    events_path(rig.path).unlink()
+    rig.shell.drop(HOST.name)
+    rig.settle(10)
+    rig.kill()
+    container.write(b"two\n")
+    rig.begin()
+    rig.settle()
+    assert rig.landed() == [entry.landed for entry in container.written]
+    assert "gap" not in rig.kinds()
 
 
 def test_resumes_after_a_kill_in_the_middle_of_a_write(rig: CaptureRig) -> None:

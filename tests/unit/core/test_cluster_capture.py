@@ -459,3 +459,42 @@ class TestTheLabelWhenAllEnds:
         rig.settle(6)
         assert rig.capture.has_let_go("s")
         assert rig.landed() == {"containers/s-w0/side": side}
+
+
+def test_a_fault_in_one_log_costs_no_other_and_is_told_at_the_end(
+    rig: ClusterRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A labelled container's capture breaks off: it is not begun anew at once, again and again, and the others go on."""
+    engine = rig.engine("s-w0")
+    main = engine.create("hand")
+    side = engine.create("side", labels=LABEL)
+    rig.engine("s-w1").create("hand")
+    rig.adopt(ONE)
+    rig.settle()
+
+    def fails(file: LandedFile, data: bytes) -> None:
+        if file.path.name == "side.txt":
+            raise ZeroDivisionError("a fault")
+        append(file, data)
+
+    append = LandedFile.append
+    with monkeypatch.context() as patch:
+        patch.setattr(LandedFile, "append", fails)
+        side.write(b"side\n")
+        rig.settle()
+        assert rig.kinds("containers/s-w0/side")[-1] == "not-drained"
+        assert not rig.freed()
+        said = main.write(b"main\n")
+        rig.settle()
+        assert rig.landed() == {"workers/s-w0": said.landed}
+    more = engine.create("more", labels=LABEL).write(b"more\n")  # at the next change it is begun anew
+    rig.settle(10)
+    rig.stop()
+    assert rig.landed() == {
+        "workers/s-w0": said.landed,
+        "containers/s-w0/side": side.written[0].landed,
+        "containers/s-w0/more": more.landed,
+    }
+    [problem] = rig.capture.problems
+    assert "side" in problem
+    assert "ZeroDivisionError" in problem

@@ -120,6 +120,8 @@ class TestContainerState:
             ("json-file", {"max-size": "1.5m", "max-file": "3"}, 0),
             ("json-file", {"max-size": "1m", "max-file": "3", "labels": "a"}, 0),  # each entry has the labels, too
             ("local", {"max-size": "1m", "max-file": "3"}, 0),
+            ("json-file", {"max-size": "9" * 5000, "max-file": "3"}, 0),  # more digits than Python reads
+            ("json-file", {"max-size": "1m", "max-file": "9" * 5000}, 0),
             ("journald", {}, 0),
         ],
     )
@@ -142,6 +144,9 @@ class TestContainerState:
             {},
             {"Id": "x"},
             inspected(Id=3),
+            inspected(Id=""),
+            inspected(Id="\ud800"),  # half a character, which JSON may hold and no request
+            inspected(Id="../x"),
             inspected(State=None),
             inspected(State__ExitCode="0"),
             inspected(Config=[]),
@@ -173,6 +178,9 @@ def event(action: str, at: int = 0) -> bytes:
     return json.dumps({"Action": action, "timeNano": at}).encode() + b"\n"
 
 
+ONCE = event("start", 1) + event("die", 5_300_000_000)
+
+
 class TestStartedAgain:
     END = "1970-01-01T00:00:05.25Z"
 
@@ -181,18 +189,37 @@ class TestStartedAgain:
         [
             (b"", None),
             (event("start", 5_000_000_000), None),
-            (event("destroy"), False),
-            (event("start", 5_249_999_999) + event("destroy"), False),
+            (event("start", 1) + event("die", 5_250_000_001), None),
+            (event("destroy"), False),  # all else is forgotten
+            (event("die", 5_250_000_001) + event("destroy"), False),
+            (event("start", 5_249_999_999) + event("die", 5_250_000_000) + event("destroy"), False),
+            (event("start", 5_249_999_999) + event("destroy"), True),
             (event("start", 5_250_000_001) + event("destroy"), True),
-            (event("start", 1) + event("start", 6_000_000_000) + event("destroy"), True),
+            (event("start", 1) + event("die", 5_300_000_000) + event("start", 6_000_000_000) + event("destroy"), True),
+            (event("start", 6_000_000_000) + event("die", 7_000_000_000) + event("destroy"), True),
+            # The clock was set back after that end:
+            (event("start", 1) + event("die", 5_300_000_000) + event("start", 2) + event("destroy"), True),
+            (ONCE + event("start", 2) + event("die", 3) + event("destroy"), True),
+            (ONCE + event("start", 2) + event("die", 5_400_000_000) + event("destroy"), True),
+            (event("start", 2) + event("die", 3) + event("destroy"), True),
+            # It had been started before:
+            (
+                event("start", 1)
+                + event("die", 2)
+                + event("start", 3)
+                + event("die", 5_300_000_000)
+                + event("destroy"),
+                False,
+            ),
             (event("destroy")[:-1], None),  # it may be cut
             (b"nonsense\n", True),
+            (b"[" * 100_000 + b"\n", True),
             (b"{}\n" + event("destroy"), True),
             (b'{"Action":"start"}\n', True),
         ],
     )
     def test_only_a_removal_without_a_later_start_is_proof(self, events: bytes, again: bool | None) -> None:  # noqa: FBT001 - a table
-        """To the nanosecond, and what cannot be read is no proof."""
+        """To the nanosecond, in the order of the events, and what cannot be read is no proof."""
         assert started_again(events, self.END) is again
 
     def test_an_end_that_is_not_known_proves_nothing(self) -> None:

@@ -99,3 +99,11 @@ def test_changes_are_those_that_change_the_list() -> None:
     assert filters["label"] == ["iris.managed=true"]
     assert filters["type"] == ["container"]
     assert {"create", "destroy", "rename"} <= set(filters["event"])
+
+
+def test_the_ends_of_a_container_are_asked_for_with_its_starts() -> None:
+    """Which start followed which end is told by their order alone where the clock was set back."""
+    query = parse_qs(urlsplit(target(docker_logs.starts_request("abc"))).query)
+    filters = json.loads(query["filters"][0])
+    assert filters["container"] == ["abc"]
+    assert {"start", "die", "destroy"} == set(filters["event"])

@@ -74,6 +74,7 @@ class TestHttpReply:
         [
             (b"Date: Wed, 25 Nov 2026 14:47:55 GMT", 1_795_618_075),
             (b"Date: yesterday", None),
+            (b"Date: Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
             (b"Date: \xff", None),
             (b"Server: Docker", None),
         ],
@@ -174,6 +175,10 @@ class TestMessage:
         error = self.refusal(b'{"message":"No such container: x"}', 404)
         assert error.status == 404
         assert str(error) == "The Docker engine answered 404: No such container: x"
+
+    def test_a_refusal_is_never_longer_than_can_be_told(self) -> None:
+        """It becomes a part of an event and of a line in a log."""
+        assert 500 < len(str(self.refusal(b'{"message":"' + b"no " * 100_000 + b'"}'))) < 1500
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b'"text"', b"\xff\xfe", b"[" * 100_000])
     def test_a_refusal_without_a_message_is_one_all_the_same(self, body: bytes) -> None:

@@ -19,6 +19,7 @@ from iris_adapters.fakes import (
 from iris_core.config import ClusterConfig, GcpConfig, Mode
 from iris_core.errors import EngineError, HostUnreachableError
 from iris_core.log_collection import collect_cluster_logs, collect_log, stream_log
+from iris_core.log_file import LandedFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,3 +139,19 @@ def test_collects_a_whole_cluster_and_names_what_it_could_not(engine: FakeDocker
     assert b"F iris-worker\n" in (tmp_path / "workers" / "iris-tpu-1-w0.txt").read_bytes()
     [problem] = problems
     assert problem.startswith("workers/iris-tpu-1-w1: not-drained")
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_fault_is_raised(
+    engine: FakeDockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, ends: bool
+) -> None:
+    """Neither a snapshot nor a stream that waits for the container's end outlives its only source."""
+
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(LandedFile, "append", fails)
+    engine.create("job").write(b"line\n")
+    clock, path = FakeClock(auto_advance=True), tmp_path / "job.txt"
+    with pytest.raises(ZeroDivisionError):
+        collect(engine, path) if ends else stream(engine, clock, path, stop=None)

@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iris_core.errors import LogFileError, LogFileLockedError
+from iris_core.event_record import Life
 from iris_core.log_cursor import Tail
 from iris_core.log_events import LogEventKind
-from iris_core.log_file import LandedFile, Life
+from iris_core.log_file import LandedFile
 from iris_core.log_paths import events_path
 
 if TYPE_CHECKING:
@@ -325,6 +326,156 @@ class TestLives:
             assert file.tail().lines == (line(3),)
             assert file.tail().whole
 
+    def test_a_container_that_comes_back_goes_on_after_its_own_lines(self, path: Path) -> None:
+        """Another one had its name for a while: the tail is what landed of itself, before and since, also for who finds the file later."""
+        many = [line(number) for number in range(2000)]
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(b"".join(many))
+            begin(file, "b")
+            file.append(line(1))
+            begin(file, "c")  # lands nothing
+            begin(file, "a")
+            assert file.tail().lines == tuple(many[-len(file.tail().lines) :])
+            assert file.tail().landed_bytes == len(b"".join(many))
+        with opened(path) as file:
+            assert not file.tail().whole
+            assert file.tail().lines[-1] == many[-1]
+            file.append(line(5000))
+            assert file.tail().lines[-3:] == (*many[-2:], line(5000))
+            begin(file, "b")
+            assert file.tail() == Tail((line(1),), whole=True, landed_bytes=len(line(1)))
+            begin(file, "a", "started again")
+            assert file.tail().lines[-3:] == (*many[-2:], line(5000))
+        with opened(path) as file:
+            assert file.life == Life(
+                "a",
+                file.size,
+                "started again",
+                "i",
+                earlier=((0, 2000 * len(line(0))), (2001 * len(line(0)), 2002 * len(line(0)))),
+            )
+
+    def test_of_a_container_that_comes_back_only_what_landed_since_its_last_gap_counts(self, path: Path) -> None:
+        """A gap parts what it parted before, and another container's parts nothing of this one."""
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1))
+            file.note({"event": "gap"})
+            file.append(line(2))
+            begin(file, "b")
+            file.append(line(3))
+            file.note({"event": "gap"})
+            begin(file, "a")
+            file.append(line(4))
+            assert file.tail().lines == (line(2), line(4))
+        with opened(path) as file:
+            assert file.tail().lines == (line(2), line(4))
+            file.note({"event": "gap"})
+            file.append(line(5))
+            assert file.tail().lines == (line(5),)
+        with opened(path) as file:
+            assert file.tail().lines == (line(5),)
+
+    def test_one_that_came_back_before_that_was_on_record_goes_on_after_what_landed_last(self, path: Path) -> None:
+        """An earlier iris landed it anew: its first lines stand twice already, and only the last ones are its end."""
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1))
+            begin(file, "b")
+            file.append(line(2))
+            at = file.size
+            file.note({"event": "re-created", "container": "a", "from": at, "started_at": "t", "instance": "i"})
+        with opened(path) as file:
+            file.append(line(3))
+            begin(file, "b")
+            begin(file, "a")
+            assert file.tail().lines == (line(3),)
+
+    @pytest.mark.parametrize("then", ["event", "life"])
+    def test_a_record_that_is_deleted_meanwhile_is_begun_with_whose_the_lines_are(self, path: Path, then: str) -> None:
+        """Somebody tidies up: the next event makes the file anew, and the next iris finds in it what it needs."""
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1))
+            begin(file, "b")
+            for number in range(2, 5):
+                file.append(line(number))
+                file.note({"event": "gap"})
+            file.append(line(5))
+            events_path(path).unlink()
+            if then == "event":
+                file.note({"at": "now", "event": "disconnected"})
+                file.note({"event": "connected"})
+            else:
+                begin(file, "c")
+                begin(file, "b")
+        with opened(path) as file:
+            assert file.tail() == Tail((line(5),), whole=True, landed_bytes=len(line(5)))
+        records = [json.loads(text) for text in events_path(path).read_text().splitlines()]
+        assert [record["event"] for record in records[:3]] == ["started", "gap", "gap"]
+        assert (records[0]["container"], records[0]["from"], records[0]["offset"]) == ("b", len(line(1)), len(line(1)))
+
+    def test_where_a_container_begins_is_recorded_anew_after_a_power_cut_took_lines_before_it(self, path: Path) -> None:
+        """The file grows again from its new end, which is where the present container's lines begin now."""
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1) + line(2))
+            begin(file, "b")
+            file.append(line(3))
+        os.truncate(path, len(line(1)) + 5)
+        with opened(path) as file:
+            assert file.life == Life("b", len(line(1)), "t", "i")
+            file.note({"at": "now", "event": "connected"})
+            file.append(line(4) + line(5))
+        for _ in range(2):
+            with opened(path) as file:
+                assert file.tail().lines == (line(4), line(5))
+                file.note({"at": "now", "event": "connected"})
+        text = events_path(path).read_text()
+        assert text.count("recorded anew") == 1
+
+    def test_another_container_is_on_record_on_the_disk_before_its_first_line(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A power cut must not take the record and spare the lines. Nothing is waited for where there is nothing to confuse them with."""
+        synced: list[bytes] = []
+
+        def fsync(fd: int) -> None:
+            synced.append(Path(f"/proc/self/fd/{fd}").read_bytes())
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1))
+            begin(file, "a", "started again")
+            assert synced == []
+            begin(file, "b")
+            assert synced == [events_path(path).read_bytes()]
+
+    @pytest.mark.parametrize(("error", "told"), [(errno.EIO, True), (errno.EINVAL, False)])
+    def test_a_record_that_does_not_get_to_the_disk_begins_no_container(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, error: int, *, told: bool
+    ) -> None:
+        """It is to be tried again; but where the file system knows no such thing, it goes on without."""
+
+        def fsync(_fd: int) -> None:
+            raise OSError(error, os.strerror(error))
+
+        with opened(path) as file:
+            begin(file, "a")
+            file.append(line(1))
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", fsync)
+                if told:
+                    with pytest.raises(LogFileError, match="Cannot write"):
+                        begin(file, "b")
+                    assert file.tail().lines == (line(1),)
+                else:
+                    begin(file, "b")
+            begin(file, "b")
+            assert file.life == Life("b", len(line(1)), "t", "i")
+
     def test_every_event_says_where_in_the_file_it_happened(self, path: Path) -> None:
         """`offset` is the size of the landed file then."""
         with opened(path) as file:
@@ -400,6 +551,18 @@ class TestTail:
             file.append(line(4))
             assert file.tail() == Tail((line(4),), whole=True, landed_bytes=len(line(4)))
 
+    def test_a_gap_is_remembered_when_the_container_was_started_again(self, path: Path) -> None:
+        """The log goes on, and so does what is known of it; also for who finds the file later."""
+        with opened(path) as file:
+            begin(file)
+            file.append(line(1))
+            file.note({"event": "gap"})
+            file.append(line(2))
+            begin(file, started_at="later")
+            begin(file, started_at="later still")
+        with opened(path) as file:
+            assert file.tail() == Tail((line(2),), whole=True, landed_bytes=len(line(2)))
+
     def test_it_is_long_enough_to_be_found_again(self, path: Path) -> None:
         """256 lines at least, of a file of any size, whole lines only."""
         with opened(path) as file:
@@ -438,3 +601,42 @@ class TestTail:
             begin(file)
             file.append(odd)
             assert file.tail().lines == (odd,)
+
+    @pytest.mark.parametrize("foreign", [b"\n", b"x\n", b"my own short note\n", b"\0" * 100, line(9)[4:]])
+    def test_what_somebody_wrote_between_the_lines_parts_them(self, path: Path, foreign: bytes) -> None:
+        """An editor left a line there, or a power cut zeros: the end is known by what follows, if that is enough."""
+        lines = [line(number) for number in range(20)]
+        leave(path, b"".join([*lines[:10], foreign, *lines[10:]]))
+        with opened(path) as file:
+            kept = 9 if foreign.startswith(b"\0") else 10  # they are in front of a line, which is no landed one then
+            assert file.tail().lines == tuple(lines[-kept:])
+            assert file.tail().whole
+
+    @pytest.mark.parametrize("after", [[], [line(1)], [line(1), line(1)]])
+    def test_where_too_little_follows_it_nothing_is_guessed(self, path: Path, after: list[bytes]) -> None:
+        """A line or two may be found in many a place."""
+        with opened(path) as file:
+            begin(file)
+            file.append(b"".join([line(1), line(1), b"my own short note\n", *after]))
+            with pytest.raises(LogFileError, match="did not land"):
+                file.tail()
+
+
+class TestClosing:
+    def test_an_error_is_told_and_the_file_is_closed_all_the_same(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A network file system may find only now that there is no room; the number of what was closed is another file's soon."""
+        close = os.close
+
+        def fails(fd: int) -> None:
+            close(fd)
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+        file = LandedFile(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "close", fails)
+            with pytest.raises(LogFileError, match="closed with an error: Disk quota exceeded"):
+                file.close()
+        file.close()
+        LandedFile(path).close()

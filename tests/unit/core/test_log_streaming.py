@@ -11,6 +11,8 @@ import pytest
 from iris_adapters.fakes import FakeClock, FakeDockerEngine, FakeInventory, FakeShell, make_controller, make_slice
 from iris_core.config import ClusterConfig, GcpConfig, LogConfig, Mode
 from iris_core.errors import InventoryError, LogFileError
+from iris_core.log_file import LandedFile
+from iris_core.log_pump import LogPump
 from iris_core.log_streaming import LogStreamHandle, open_log_streaming
 
 if TYPE_CHECKING:
@@ -264,3 +266,33 @@ def test_a_directory_that_cannot_be_made_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(LogFileError, match="file"):
         StreamRig(tmp_path / "file").begin()
     wait_for_end()
+
+
+def test_a_capture_that_has_died_says_so(
+    rig: StreamRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault that is no source's own ends all: the handle does not run any more, each source is told of, and its file is free."""
+    rig.engine.create("boss").write(b"hello\n")
+    handle = rig.begin()
+    rig.clock.wait_until_waiting(2)
+
+    def fails(_: LogPump) -> float | None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(LogPump, "step", fails)
+    rig.engine.create("hand")
+    rig.shell.drop("iris-controller-iris")
+    deadline = time.monotonic() + 10
+    while handle.running and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert not handle.running
+    rig.stop()
+    wait_for_end()
+    assert {event.source for event in rig.events if event.kind.value == "not-drained"} >= {
+        "controller-logs",
+        "workers/iris-tpu-1-w0",
+    }
+    LandedFile(rig.directory / "controller-logs.txt").close()
+    [problem] = rig.problems(caplog)
+    assert "ZeroDivisionError" in problem
+    assert [record for record in caplog.records if record.exc_info and record.name == "iris.logs"]
