@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -137,6 +138,21 @@ def test_timestamps_that_step_back_change_nothing(rig: CaptureRig) -> None:
         container.write(b"y\n", timestamp=f"2026-01-01T0{hour}:00:00.05Z")
         rig.settle(20)
     assert rig.landed() == [entry.landed for entry in container.written]
+
+
+def test_an_engine_that_tells_the_time_of_another_zone_serves_the_same_lines(rig: CaptureRig) -> None:
+    """The driver `local` did, before Docker 25: a zone that changes, or an engine that is upgraded, doubles nothing."""
+    container = rig.engine.create(NAME, can_rotate=True)
+    for second in range(60):
+        container.write(b"line %d\n" % second, timestamp=f"2026-01-01T01:00:{second:02d}.000000001+01:00")
+    rig.settle()
+    rig.kill()
+    upgraded = [replace(one, timestamp=f"2026-01-01T00:{one.timestamp[14:29]}Z") for one in container.written]
+    container.written[:] = upgraded
+    rig.begin()
+    rig.settle(30)
+    assert rig.landed() == [entry.landed for entry in upgraded]
+    assert "gap" not in rig.kinds()
 
 
 def test_a_rotated_hole_is_told_and_what_is_left_is_landed(rig: CaptureRig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import h11
@@ -88,7 +89,13 @@ def entries(body: bytes) -> Iterator[tuple[int, bytes]]:
 def lines_of(stream: bytes, entry: bytes) -> Iterator[bytes]:
     """An entry as it is to land."""
     stamp, _, payload = entry.partition(b" ")
-    if not re.fullmatch(rb"[^\n]{10}T[^\n]*", stamp) or not (stamp.endswith(b"Z") or stamp[-6:-5] in (b"+", b"-")):
+    if re.fullmatch(rb"[\d-]{10}T[\d:]{8}(\.\d+)?[+-]\d\d:\d\d", stamp):
+        try:
+            moment = datetime.fromisoformat((stamp[:19] + stamp[-6:]).decode()).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise WrongError from None
+        stamp = moment.strftime("%Y-%m-%dT%H:%M:%S").encode() + stamp[19:-6] + b"Z"
+    elif not re.fullmatch(rb"[^\n]{10}T[^\n]*Z", stamp):
         raise WrongError
     for line in re.findall(rb"[^\n]*\n|[^\n]+", payload) or [b""]:
         tag, end = (b"F", b"") if line.endswith(b"\n") else (b"P", b"\n")
