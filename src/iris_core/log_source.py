@@ -63,6 +63,7 @@ class LogSource:
     Attributes:
         finished: it has drained and wants nothing any more.
         connected: whether the engine answers at present.
+        ended: whether the container has ended and all of its log has landed, or it was removed after this source had seen it.
     """
 
     __slots__ = (
@@ -76,17 +77,20 @@ class LogSource:
         "_log_complete",
         "_poll",
         "_reading",
+        "_seen",
         "_seldom",
         "_started_at",
         "_steps",
         "_told",
         "connected",
+        "ended",
         "finished",
     )
 
     def __init__(self, *, container: str, use_sudo: bool, life: Life | None, jitter: Callable[[], float]) -> None:
         self.finished = False
         self.connected = False
+        self.ended = False
         self._container = container
         self._channel = EngineChannel(docker_logs.engine_argv(use_sudo=use_sudo))
         self._container_id = life.container_id if life else ""
@@ -97,6 +101,7 @@ class LogSource:
         self._log_complete = life is not None and life.complete  # it does not run, and all of its log has landed
         self._finished_at = life.finished_at if life else ""
         self._left = False  # the life is over, and what is to be told of its end has been
+        self._seen = False  # there has been a container of this name since the source began
         self._poll = _FIRST_POLL
         self._seldom = False
         self._empty_snapshots = 0  # in a row
@@ -177,10 +182,13 @@ class LogSource:
             if state is None:
                 yield from self._leave_life()
                 self._tell_once(LogEventKind.WAITING, container_name=self._container)
+                self.ended = self._seen
             else:
+                self._seen = True
                 yield from self._enter_life(state)
                 if state.running or not self._log_complete:
                     landed = yield from self._take(state)
+                self.ended = state.was_started and not state.running and self._log_complete
             if last_round and self._at_rest(state, landed):
                 return
             yield from self._wait_for_more(state, landed)
