@@ -50,6 +50,11 @@ class _HostCapture:
         return any(slot.done and name in self.names for name, slot in self.others.items())
 
     @property
+    def lacks_some(self) -> bool:
+        """Whether a container is there that is not captured: its file could not be opened."""
+        return not (self.retired or self.names <= self.others.keys())
+
+    @property
     def slots(self) -> list[CaptureSlot]:
         """All that is not done."""
         return [slot for slot in (self.main, self.watch, *self.others.values()) if slot is not None and not slot.done]
@@ -141,7 +146,7 @@ class ClusterCapture:
         for host in decision.start:
             self._start(host)
         for one in self._hosts.values():
-            if one.came_back:
+            if one.came_back or one.lacks_some:
                 self._found(one, one.names)
 
     def let_go(self, slice_name: str, reason: str) -> None:

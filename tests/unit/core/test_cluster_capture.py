@@ -235,6 +235,19 @@ def test_a_container_that_comes_again_while_its_predecessor_is_taken_leave_of_is
     rig.stop()
 
 
+def test_a_renamed_container_lands_anew_under_its_new_name(rig: ClusterRig) -> None:
+    """A limit, told in docs/logs.md: its old name, and so its old file, may be another one's at once."""
+    side = rig.engine("s-w0").create("side", labels=LABEL)
+    one = side.write(b"one\n").landed
+    rig.adopt(ONE)
+    rig.settle()
+    side.name = "renamed"
+    two = side.write(b"two\n").landed
+    other = rig.engine("s-w0").create("side", labels=LABEL).write(b"other\n").landed
+    rig.settle(70)
+    assert rig.landed() == {"containers/s-w0/renamed": one + two, "containers/s-w0/side": one + two + other}
+
+
 def test_containers_of_one_name_on_two_hosts_do_not_meet(rig: ClusterRig) -> None:
     """The same name on every host is the usual case."""
     a = rig.engine("s-w0").create("job", labels=LABEL).write(b"a\n").landed
@@ -263,6 +276,21 @@ def test_a_refused_file_is_told_once_and_stops_no_other(rig: ClusterRig) -> None
     rig.adopt(ONE)
     rig.settle(70)
     assert set(rig.landed()) == {"workers/s-w0", "workers/s-w1", "containers/s-w1/side"}
+    assert rig.capture.problems == []
+
+
+def test_a_refused_file_of_a_container_is_tried_again_at_the_next_answer(rig: ClusterRig) -> None:
+    """As a host's is: not at the next list of its containers, which comes after a quarter of an hour."""
+    held = LandedFile(rig.directory / "containers" / "s-w0" / "side.txt")
+    said = rig.engine("s-w0").create("side", labels=LABEL).write(b"x\n").landed
+    rig.adopt(ONE)
+    for _ in range(200):
+        rig.adopt(ONE)
+        rig.settle(10)
+    held.close()
+    rig.adopt(ONE)
+    rig.settle(1)
+    assert rig.landed() == {"containers/s-w0/side": said}
     assert rig.capture.problems == []
 
 
