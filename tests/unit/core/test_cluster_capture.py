@@ -87,6 +87,12 @@ class ClusterRig:
             if path.stat().st_size
         }
 
+    def kill(self) -> None:
+        """End at once, as by `kill -9`."""
+        for slot in list(self.capture.pump.slots):
+            slot.inbox.close()
+            slot.landing.close()
+
     def kinds(self, source: str) -> list[str]:
         return [event.kind.value for event in self.events if event.source == source]
 
@@ -233,6 +239,74 @@ def test_a_container_that_comes_again_while_its_predecessor_is_taken_leave_of_is
     rig.settle(6)
     assert rig.landed() == {"containers/s-w0/job": said + again}
     rig.stop()
+
+
+class TestLabelledContainersOfAnEarlierIris:
+    """What was captured when iris ended, and is not listed any more when the next one begins."""
+
+    def test_one_that_was_removed_meanwhile_is_told_of(self, rig: ClusterRig) -> None:
+        """Once, whatever bears its name now: without the label that is nobody's business."""
+        engine = rig.engine("s-w0")
+        side = engine.create("side", labels=LABEL)
+        said = side.write(b"one\n").landed
+        rig.adopt(ONE)
+        rig.settle()
+        rig.kill()
+        side.write(b"Traceback\n")
+        engine.remove(side)
+        engine.create("side").write(b"not ours\n")
+        for _ in range(2):
+            rig.begin()
+            rig.adopt(ONE)
+            rig.settle(10)
+            rig.stop()
+        assert rig.landed() == {"containers/s-w0/side": said}
+        assert rig.kinds("containers/s-w0/side").count("unverified-tail") == 1
+        LandedFile(rig.directory / "containers" / "s-w0" / "side.txt").close()
+
+    def test_one_that_comes_again_goes_on_in_its_file(self, rig: ClusterRig) -> None:
+        """Also while its predecessor is taken leave of."""
+        engine = rig.engine("s-w0")
+        side = engine.create("side", labels=LABEL)
+        one = side.write(b"one\n").landed
+        rig.adopt(ONE)
+        rig.settle()
+        rig.kill()
+        engine.remove(side)
+        rig.begin()
+        rig.adopt(ONE)
+        rig.settle(1)
+        two = engine.create("side", labels=LABEL).write(b"two\n").landed
+        rig.settle(5)
+        rig.adopt(ONE)
+        rig.settle(5)
+        assert rig.landed() == {"containers/s-w0/side": one + two}
+        rig.stop()
+
+    def test_one_that_had_ended_is_left_alone(self, rig: ClusterRig) -> None:
+        """So is one that is listed, one that another process captures, and every one where new files are begun."""
+        engine = rig.engine("s-w0")
+        ended, held, _ = (engine.create(name, labels=LABEL) for name in ("ended", "held", "there"))
+        for container in (ended, held):
+            container.write(b"one\n")
+        ended.stop()
+        rig.adopt(ONE)
+        rig.settle(5)
+        rig.kill()
+        engine.remove(ended)
+        engine.remove(held)
+        file = LandedFile(rig.directory / "containers" / "s-w0" / "held.txt")
+        rig.events.clear()
+        for fresh in (False, True):
+            rig.begin(fresh=fresh)
+            rig.adopt(ONE)
+            rig.settle(5)
+            rig.stop()
+        file.close()
+        assert {event.source for event in rig.events if event.source.startswith("containers")} == {
+            "containers/s-w0/there"
+        }
+        assert [problem for problem in rig.capture.problems if "s-w0" in problem] == []
 
 
 def test_a_renamed_container_lands_anew_under_its_new_name(rig: ClusterRig) -> None:
