@@ -56,6 +56,7 @@ class FakeContainer:
         written: every entry that it ever wrote.
         first_held: index of the first of them that the engine still holds.
         starts: how often it was started.
+        damaged: those entries that cannot be read: the engine breaks off the log there.
     """
 
     def __init__(self, container_id: str, name: str, *, tty: bool, can_rotate: bool, labels: dict[str, str]) -> None:
@@ -73,6 +74,7 @@ class FakeContainer:
         self.written: list[LogEntry] = []
         self.first_held = 0
         self.starts = 1
+        self.damaged: list[LogEntry] = []
         self._followers: dict[Callable[[LogEntry | None], None], None] = {}  # in order; there may be thousands
 
     @property
@@ -80,7 +82,9 @@ class FakeContainer:
         """The entries that the engine holds."""
         return self.written[self.first_held :]
 
-    def write(self, payload: bytes, *, stream: str = "stdout", timestamp: str | None = None) -> LogEntry:
+    def write(
+        self, payload: bytes, *, stream: str = "stdout", timestamp: str | None = None, damaged: bool = False
+    ) -> LogEntry:
         """Write one entry: a line with its newline, or a part of one. The default timestamps are all different."""
         number = len(self.written) + 1
         milliseconds, seconds, minutes, hours = number % 1000, number // 1000, number // 60_000, number // 3_600_000
@@ -90,6 +94,8 @@ class FakeContainer:
             payload.decode(errors="replace").encode(),  # as the driver json-file does
         )
         self.written.append(entry)
+        if damaged:
+            self.damaged.append(entry)
         for follower in list(self._followers):
             follower(entry)
         return entry
@@ -104,11 +110,18 @@ class FakeContainer:
         """What is in that file."""
         lines = []
         for entry in self.held:
+            if self.is_damaged(entry):
+                lines.append("\0\0\n")
+                continue
             seconds, _, fraction = entry.timestamp.removesuffix("Z").partition(".")
             time = f"{seconds}.{fraction}".rstrip("0").removesuffix(".") if fraction else seconds
             value = {"log": entry.payload.decode(), "stream": entry.stream, "time": f"{time}Z"}
             lines.append(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
         return "".join(lines).encode()
+
+    def is_damaged(self, entry: LogEntry) -> bool:
+        """Whether it is one of `damaged`; others may look the same."""
+        return any(entry is one for one in self.damaged)
 
     def rotate(self, keep: int, *, followers_miss: int = 0) -> None:
         """Rotate away all but the last `keep` entries. A real follow loses lines then: so many of the next ones are missed."""
