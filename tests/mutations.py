@@ -275,8 +275,8 @@ MUTATIONS: Final = (
         "a container that had ended is not thought to have run again",
         "test_capture.py",
         "log_source.py",
-        "                proven = not again\n",
-        "                proven = True\n",
+        "        return not again\n",
+        "        return True\n",
     ),
     one(
         "a beginning that may have been rotated away is taken for the beginning",
@@ -411,6 +411,27 @@ MUTATIONS: Final = (
         "json_file_reading.py",
         "state, Seeker(anchor, whole=False), place - _OVERLAP_BYTES",
         "state, None, place",
+    ),
+    one(
+        "a log that breaks off once is left out there",
+        "test_capture_of_damaged_logs.py",
+        "log_source.py",
+        "snapshot(state, leave_out=self._patience.over)",
+        "snapshot(state, leave_out=True)",
+    ),
+    one(
+        "a new container waits for ever for one whose log cannot be read",
+        "test_capture.py",
+        "log_source.py",
+        "if error.status not in _NEVER and not out_of_patience:",
+        "if error.status not in _NEVER:",
+    ),
+    one(
+        "the lines before an error in a log are thrown away",
+        "test_log_reply.py",
+        "log_reply.py",
+        "            self._error = error\n",
+        "            raise\n",
     ),
     one(
         "the backoff grows for ever",

@@ -90,8 +90,8 @@ def stream_docker_logs(  # noqa: PLR0917 - the specification's signature
 ) -> None:
     """Land a container's log as it comes until `stop_event` is set; without one, until the container has ended. Blocks.
 
-    A host that does not answer yet, and a container that does not exist yet, are waited for. After the stop, what the engine still
-    holds is landed.
+    A host that does not answer yet, and a container that does not exist yet, are waited for; one that is removed has ended. After the
+    stop, what the engine still holds is landed.
 
     Args:
         vm_name: of a VM; of a host of a TPU slice (`{slice}-w{index}`), or of the slice, which means its first host.

@@ -1,4 +1,4 @@
-"""How long to wait before trying again: pure."""
+"""How long to wait before trying again, and how often: pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ MOST_SECONDS: Final = 30.0
 _MOST_DOUBLINGS: Final = 10  # a host may stay away for days, and a power of two of that many failures overflows
 _BURST_ATTEMPTS: Final = 10  # in _BURST_SECONDS; further ones wait even where each succeeds at first
 _BURST_SECONDS: Final = 10.0
+
+_PATIENT_ATTEMPTS: Final = 5
+_PATIENT_SECONDS: Final = 180.0  # an engine that is ill for a moment, or restarts, is well again by then
 
 
 class Backoff:
@@ -44,3 +47,30 @@ class Backoff:
         if len(self._attempts) == _BURST_ATTEMPTS and now - self._attempts[0] < _BURST_SECONDS:
             return 0.5 + self._jitter()
         return 0.0
+
+
+class Patience:
+    """Whether the same has failed so often, and for so long, that it will not be otherwise the next time.
+
+    Attributes:
+        over: whether it has.
+    """
+
+    __slots__ = ("_attempts", "_since", "_what", "over")
+
+    def __init__(self) -> None:
+        self.over = False
+        self._what: object = None
+        self._attempts = 0
+        self._since = 0.0
+
+    def failed(self, what: object, now: float) -> None:
+        """This has failed; it is another thing if it does not equal what failed before."""
+        if what != self._what:
+            self._what, self._attempts, self._since = what, 0, now
+        self._attempts += 1
+        self.over = self._attempts >= _PATIENT_ATTEMPTS and now - self._since >= _PATIENT_SECONDS
+
+    def succeeded(self) -> None:
+        """It has not failed."""
+        self._what, self.over = None, False

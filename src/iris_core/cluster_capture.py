@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from iris_core.errors import LogError
+from iris_core.errors import LogError, LogFileLockedError
 from iris_core.log_events import LogEventKind
 from iris_core.log_file import LandedFile
-from iris_core.log_paths import container_path, fresh_path, host_path, make_output_dir
+from iris_core.log_paths import container_path, containers_dir, fresh_path, host_path, make_output_dir, name_of
 from iris_core.log_pump import LogPump
+from iris_core.log_reader import has_open_end
 from iris_core.model import HostRole
 from iris_core.worker_discovery import GONE, decide
 
@@ -39,6 +40,7 @@ class _HostCapture:
         self.watch: CaptureSlot | None = None
         self.others: dict[str, CaptureSlot] = {}
         self.names: frozenset[str] = frozenset()  # of the further containers that are there
+        self.listed = False  # they are known
         self.retired = False
         self.lost = ""  # what became of its machine, as far as that is known
 
@@ -48,6 +50,11 @@ class _HostCapture:
         if not self.others or self.retired:  # as a rule, and asked of every host
             return False
         return any(slot.done and slot.fault is None and name in self.names for name, slot in self.others.items())
+
+    @property
+    def lacks_some(self) -> bool:
+        """Whether a container is there that is not captured: its file could not be opened."""
+        return not (self.retired or self.names <= self.others.keys())
 
     @property
     def slots(self) -> list[CaptureSlot]:
@@ -141,7 +148,7 @@ class ClusterCapture:
         for host in decision.start:
             self._start(host)
         for one in self._hosts.values():
-            if one.came_back:
+            if one.came_back or one.lacks_some:
                 self._found(one, one.names)
 
     def let_go(self, slice_name: str, reason: str) -> None:
@@ -188,6 +195,9 @@ class ClusterCapture:
 
     def _found(self, one: _HostCapture, names: frozenset[str]) -> None:
         """Begin and retire the further containers of a host; those that are found when all is about to end, for the time that is left."""
+        if not one.listed:
+            one.listed = True
+            self._take_leave(one, names)
         if names == one.names and names <= one.others.keys() and not one.came_back:
             return
         end_at = None if one.watch is None else one.watch.give_up_at
@@ -208,6 +218,36 @@ class ClusterCapture:
                 self._refused.pop(full_name, None)
                 if end_at is not None:
                     self.pump.drain([one.others[name]], end_at - self._clock.monotonic())
+
+    def _take_leave(self, one: _HostCapture, names: frozenset[str]) -> None:
+        """Take leave of the containers that an earlier iris captured and that are no longer there: what it did not land of them is told.
+
+        By their ids: another one of the name may be there, without the label.
+        """
+        if self._fresh:
+            return
+        end_at = None if one.watch is None else one.watch.give_up_at
+        for path in sorted(containers_dir(self._output_dir, one.host).glob("*.txt")):
+            if name_of(path) in names:
+                continue
+            try:
+                if has_open_end(path) and (slot := self._leave_by_id(one.host, path, end_at)) is not None:
+                    one.others[path.stem] = slot
+            except LogFileLockedError:
+                pass  # whoever captures into it tells
+            except LogError as error:
+                self._refuse(f"{one.host.name}: {path.stem}", error)
+
+    def _leave_by_id(self, host: Host, path: Path, end_at: float | None) -> CaptureSlot | None:
+        file = LandedFile(path)
+        if file.life is None:
+            file.close()
+            return None
+        name = str(path.relative_to(self._output_dir).with_suffix(""))
+        slot = self.pump.add(name, host, file.life.container_id, file, use_sudo=self._config.use_sudo)
+        left = _GONE_SECONDS if end_at is None else end_at - self._clock.monotonic()
+        self.pump.drain([slot], min(_GONE_SECONDS, left))
+        return slot
 
     def _lose(self, one: _HostCapture, reason: str) -> None:
         """Tell of a machine that does not run any more, once for each time."""

@@ -12,6 +12,7 @@ from iris_core.errors import EngineError, HostUnreachableError
 from iris_core.log_events import LogEventKind
 from iris_core.log_file import LandedFile
 from iris_core.log_pump import LogPump
+from iris_core.log_source import LogSource
 from iris_core.model import HostRole
 from iris_core.worker_discovery import has_controller, share_of
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from iris_core.config import ClusterConfig
     from iris_core.log_events import LogEvent
+    from iris_core.log_pump import Machine
     from iris_core.model import Host
     from iris_core.ports.clock import Clock
     from iris_core.ports.remote_shell import RemoteShell
@@ -64,7 +66,7 @@ def collect_log(
         use_sudo=use_sudo,
         drain_seconds=timeout_seconds,
         hear=hear,
-        ended=lambda: True,
+        ended=lambda _: True,
     )
     for kind in (LogEventKind.WAITING, LogEventKind.UNREADABLE):
         if kind in heard:
@@ -100,7 +102,8 @@ def stream_log(
 ) -> int:
     """Land a container's log as it comes, until `stop` is set, or (None) until the container has ended. Blocks; returns how many lines.
 
-    A host that does not answer, and a container that does not exist yet, are waited for.
+    A host that does not answer, and a container that does not exist yet, are waited for. One that is removed before its end was read has
+    ended, too.
 
     Args:
         shell: reaches the host.
@@ -116,12 +119,6 @@ def stream_log(
         LogFileError: the file cannot be written.
         LogFileLockedError: another process captures into it.
     """
-    exited = False
-
-    def hear(event: LogEvent) -> None:
-        nonlocal exited
-        exited = exited or event.kind is LogEventKind.EXITED
-
     return _capture_one(
         shell=shell,
         clock=clock,
@@ -130,8 +127,8 @@ def stream_log(
         path=path,
         use_sudo=use_sudo,
         drain_seconds=drain_seconds,
-        hear=hear,
-        ended=lambda: exited if stop is None else stop.is_set(),
+        hear=lambda _: None,
+        ended=_has_ended if stop is None else lambda _: stop.is_set(),
     )
 
 
@@ -190,15 +187,25 @@ def _capture_one(
     use_sudo: bool,
     drain_seconds: float,
     hear: Callable[[LogEvent], None],
-    ended: Callable[[], bool],
+    ended: Callable[[Machine], bool],
 ) -> int:
     pump = LogPump(shell, clock, hear)
-    slot = pump.add(path.stem, host, container, LandedFile(path), use_sudo=use_sudo)
-    while not (ended() or slot.done):  # a fault ends it, too
-        seconds = pump.step()
-        clock.wait(pump.wake, _STOP_POLL_SECONDS if seconds is None else min(seconds, _STOP_POLL_SECONDS))
-    pump.drain([slot], drain_seconds)
-    pump.run_until_done()
-    if slot.fault is not None:
-        raise slot.fault
-    return slot.lines_landed
+    file = LandedFile(path)
+    try:
+        slot = pump.add(path.stem, host, container, file, use_sudo=use_sudo)
+        while not (ended(slot.machine) or slot.done):  # a fault ends it, too
+            seconds = pump.step()
+            clock.wait(pump.wake, _STOP_POLL_SECONDS if seconds is None else min(seconds, _STOP_POLL_SECONDS))
+        pump.drain([slot], drain_seconds)
+        pump.run_until_done()
+        if slot.fault is not None:
+            raise slot.fault
+        return slot.lines_landed
+    finally:  # Ctrl-C leaves neither a process nor a lock behind
+        for left in pump.slots:
+            left.inbox.close()
+        file.close()
+
+
+def _has_ended(machine: Machine) -> bool:
+    return isinstance(machine, LogSource) and machine.ended

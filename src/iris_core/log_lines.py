@@ -7,7 +7,10 @@ Format: https://github.com/kubernetes/design-proposals-archive/blob/main/node/ku
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from iris_core.errors import EngineError
@@ -39,9 +42,13 @@ class Lines:
 
 NO_LINES: Final = Lines(b"", 0)
 
+_LOCAL: Final = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d)")
+
 
 def landed_lines(stream: bytes, entry: bytes) -> list[bytes]:
     """One log entry as landed lines: several if it has a newline inside (the engine writes none, but one would tear the landed file).
+
+    Their timestamp is always one in UTC: an entry is to land as the same line whatever zone its engine has when it serves it.
 
     Args:
         stream: `stdout` or `stderr`.
@@ -51,9 +58,9 @@ def landed_lines(stream: bytes, entry: bytes) -> list[bytes]:
         EngineError: the entry does not begin with a timestamp.
     """
     timestamp, _, payload = entry.partition(b" ")
-    # Engines before 25.0 give those of the `local` driver in the daemon's time zone: https://github.com/moby/moby/issues/46910
-    utc_or_local = timestamp[-1:] == b"Z" or timestamp[-6:-5] in {b"+", b"-"}
-    if timestamp[10:11] != b"T" or not utc_or_local or b"\n" in timestamp:
+    if timestamp[-1:] != b"Z":
+        timestamp = _in_utc(timestamp)
+    if timestamp[10:11] != b"T" or b"\n" in timestamp:
         raise EngineError(f"The Docker engine sent a log entry without a timestamp: {entry[:60]!r}")
     head = timestamp + b" " + stream
     line_end = payload.find(b"\n") + 1
@@ -63,6 +70,28 @@ def landed_lines(stream: bytes, entry: bytes) -> list[bytes]:
         return [head + b" F " + payload]
     *lines, part = payload.split(b"\n")
     return [head + b" F " + line + b"\n" for line in lines] + ([head + b" P " + part + b"\n"] if part else [])
+
+
+def _in_utc(timestamp: bytes) -> bytes:
+    """A timestamp in some zone's time, in UTC; empty for what is none.
+
+    Engines before 25.0 give those of the `local` driver in the daemon's zone, which may change, as the engine may:
+    https://github.com/moby/moby/issues/46910
+    """
+    match = _LOCAL.fullmatch(timestamp)
+    if match is None:
+        return b""
+    seconds, fraction, offset = match.groups(b"")
+    second = _second_in_utc(seconds + offset)
+    return second and second + fraction + b"Z"
+
+
+@lru_cache(maxsize=1024)  # many lines come within a second
+def _second_in_utc(local: bytes) -> bytes:
+    try:
+        return datetime.fromisoformat(local.decode()).astimezone(UTC).isoformat()[: -len("+00:00")].encode()
+    except (ValueError, OverflowError):  # no such time
+        return b""
 
 
 def payload_of(line: bytes) -> bytes:

@@ -42,7 +42,16 @@ def container_path(output_dir: Path, host: Host, container: str) -> Path:
     Raises:
         LogFileError: a name, which comes from the cloud or the engine, cannot be a file's name.
     """
-    return output_dir / CONTAINER_LOGS / _safe(host.name, output_dir) / f"{_safe(container, output_dir)}.txt"
+    return containers_dir(output_dir, host) / f"{_safe(container, output_dir)}.txt"
+
+
+def containers_dir(output_dir: Path, host: Host) -> Path:
+    """Where the logs of a host's further containers are landed.
+
+    Raises:
+        LogFileError: the host's name, which comes from the cloud, cannot be a file's name.
+    """
+    return output_dir / CONTAINER_LOGS / _safe(host.name, output_dir)
 
 
 def host_facts_dir(output_dir: Path, host: str) -> Path:
@@ -66,6 +75,11 @@ def fresh_path(path: Path) -> Path:
         number += 1
         candidate = path.with_name(f"{path.stem}~{number}.txt")
     return candidate
+
+
+def name_of(path: Path) -> str:
+    """Of what a file has landed the log, by its path: also of one that was begun beside another."""
+    return path.stem.partition("~")[0]
 
 
 def make_private(directory: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from iris_core.errors import LogFileError
+from iris_core.log_events import LogEventKind
 from iris_core.log_lines import payload_of
 from iris_core.log_paths import events_path
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _STDERR: Final = b"stderr"
+_ENDS: Final = frozenset({LogEventKind.EXITED.value, LogEventKind.UNVERIFIED_TAIL.value})
 
 
 def landed_sources(output_dir: Path) -> dict[str, Path]:
@@ -49,6 +51,21 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
                     yield event
     except OSError as error:
         raise LogFileError(f"Cannot read {events}: {error.strerror or error}.", path=events) from error
+
+
+def has_open_end(path: Path) -> bool:
+    """Whether nothing is on record beside a landed file of how its last container ended: with all of its log landed, or unverified.
+
+    Raises:
+        LogFileError: the record cannot be read.
+    """
+    is_open = False
+    for event in read_events(path):
+        if "from" in event:
+            is_open = True
+        elif event.get("event") in _ENDS:
+            is_open = False
+    return is_open
 
 
 def read_payloads(path: Path) -> Iterator[tuple[bool, bytes]]:

@@ -33,9 +33,10 @@ class LogReply:
         tty: whether the container has a terminal.
     """
 
-    __slots__ = ("_entries", "_framed", "_refusal", "_reply")
+    __slots__ = ("_entries", "_error", "_framed", "_refusal", "_reply")
 
     def __init__(self, *, tty: bool) -> None:
+        self._error: EngineError | None = None  # what follows the lines that were returned
         self._reply = HttpReply()
         self._refusal = Message(self._reply)
         self._framed = not tty
@@ -43,14 +44,16 @@ class LogReply:
 
     @property
     def complete(self) -> bool:
-        """Whether all of it has come, which is proven."""
+        """Whether all of it has come, which is proven, or all that ever will: `check` tells."""
         return self._reply.complete
 
     def feed(self, data: bytes) -> Lines:
         """Take bytes of the connection and return the lines of the entries that are now whole, in the engine's order.
 
+        Where what follows them is not a log, or the engine reports an error in it, the answer is complete with them.
+
         Raises:
-            EngineError: this is not the answer of an engine, or not a log, or the engine reports an error in it.
+            EngineError: this is not the answer of an engine.
         """
         reply, entries = self._reply, self._entries
         reply.receive(data)
@@ -61,28 +64,45 @@ class LogReply:
         count = 0
         lines = NO_LINES
         framed_chunks = reply.chunked and self._framed
-        while True:
-            if framed_chunks and not entries.rest:
-                lines, reply.position = usual_lines(reply.unread, reply.position)
-                if lines.count:
-                    parts.append(lines.data)
-                    count += lines.count
-            piece = reply.next_piece()
-            if piece is None:
-                break
-            read = entries.read(piece)
-            parts += read
-            count += len(read)
+        try:
+            while True:
+                if framed_chunks and not entries.rest:
+                    lines, reply.position = usual_lines(reply.unread, reply.position)
+                    if lines.count:
+                        parts.append(lines.data)
+                        count += lines.count
+                piece = reply.next_piece()
+                if piece is None:
+                    break
+                read = entries.read(piece)
+                parts += read
+                count += len(read)
+        except EngineError as error:
+            self._error = error
+            reply.complete = True  # nothing more of it is wanted
+            if isinstance(error, _BrokenFrameError):
+                parts += error.lines
+                count += len(error.lines)
         return lines if lines.count == count else Lines(b"".join(parts), count)
 
     def check(self) -> None:
-        """Check, when it is complete, that it was a log.
+        """Check, when it is complete, that it was a log, up to its end.
 
         Raises:
-            EngineError: it was a refusal.
+            EngineError: it was a refusal, or broke off.
         """
+        if self._error is not None:
+            raise self._error
         if self._reply.status != _OK:
             raise self._refusal.problem()
+
+
+class _BrokenFrameError(EngineError):
+    """A piece of a log breaks off behind the entries that these lines are of."""
+
+    def __init__(self, error: EngineError, lines: list[bytes]) -> None:
+        super().__init__(str(error))
+        self.lines = lines
 
 
 class FrameReader:
@@ -109,19 +129,22 @@ class FrameReader:
         lines: list[bytes] = []
         data = self.rest + piece if self.rest else piece
         position, length = 0, len(data)
-        while length - position >= _FRAME_HEAD_BYTES:
-            begin = position + _FRAME_HEAD_BYTES
-            size = int.from_bytes(data[position + 4 : begin], "big")
-            if size > _LARGEST_FRAME_BYTES:
-                raise EngineError("The Docker engine sent something other than log frames")
-            end = begin + size
-            if length < end:
-                break
-            stream = _STREAMS.get(data[position])
-            if stream is None:
-                raise _bad_stream(data[position], data[begin:end])
-            lines += landed_lines(stream, data[begin:end])
-            position = end
+        try:
+            while length - position >= _FRAME_HEAD_BYTES:
+                begin = position + _FRAME_HEAD_BYTES
+                size = int.from_bytes(data[position + 4 : begin], "big")
+                if size > _LARGEST_FRAME_BYTES:
+                    raise _no_frames()
+                end = begin + size
+                if length < end:
+                    break
+                stream = _STREAMS.get(data[position])
+                if stream is None:
+                    raise _bad_stream(data[position], data[begin:end])
+                lines += landed_lines(stream, data[begin:end])
+                position = end
+        except EngineError as error:
+            raise _BrokenFrameError(error, lines) from error
         self.rest = data[position:]
         return lines
 
@@ -201,4 +224,8 @@ def _usual_head(head: bytes) -> tuple[int, bytes] | None:
 def _bad_stream(number: int, payload: bytes) -> EngineError:
     if number == _STREAM_ERROR:
         return EngineError(f"The Docker engine broke off the log: {payload[:200].decode(errors='replace').strip()}")
+    return _no_frames()
+
+
+def _no_frames() -> EngineError:
     return EngineError("The Docker engine sent something other than log frames")

@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from iris_core import docker_logs
-from iris_core.backoff import Backoff
+from iris_core.backoff import Backoff, Patience
 from iris_core.engine_channel import EngineChannel, LostError
 from iris_core.errors import EngineError
 from iris_core.log_events import LogEventKind
@@ -48,7 +48,12 @@ _LOOK_AGAIN: Final = 2.0  # for a container that is not there or has ended
 _REFUSED: Final = 30.0  # before an engine that would not give the log is asked again
 
 _GONE: Final = frozenset({404, 409})  # the answers for a container that is removed, and for one that is being removed
+_NEVER: Final = _GONE | {501}  # for one whose log driver cannot be read, too
 _EMPTY_SNAPSHOTS: Final = 2  # of a container that does not run, before its log counts as complete
+
+
+class _BrokenOffError(Exception):
+    """The engine broke off a log, which has been told; the channel is of no more use."""
 
 
 class LogSource:
@@ -63,6 +68,7 @@ class LogSource:
     Attributes:
         finished: it has drained and wants nothing any more.
         connected: whether the engine answers at present.
+        ended: whether the container has ended and all of its log has landed, or it was removed after this source had seen it.
     """
 
     __slots__ = (
@@ -74,29 +80,35 @@ class LogSource:
         "_finished_at",
         "_left",
         "_log_complete",
+        "_patience",
         "_poll",
         "_reading",
+        "_seen",
         "_seldom",
         "_started_at",
         "_steps",
         "_told",
         "connected",
+        "ended",
         "finished",
     )
 
     def __init__(self, *, container: str, use_sudo: bool, life: Life | None, jitter: Callable[[], float]) -> None:
         self.finished = False
         self.connected = False
+        self.ended = False
         self._container = container
         self._channel = EngineChannel(docker_logs.engine_argv(use_sudo=use_sudo))
         self._container_id = life.container_id if life else ""
         self._started_at = life.started_at if life else ""
         self._reading = LogReading(self._channel, self._tell, use_sudo=use_sudo)
         self._backoff = Backoff(jitter)
+        self._patience = Patience()  # with a log that breaks off
         self._told: set[LogEventKind] = set()  # what was told of the present state of affairs, so that it is told once
         self._log_complete = life is not None and life.complete  # it does not run, and all of its log has landed
         self._finished_at = life.finished_at if life else ""
         self._left = False  # the life is over, and what is to be told of its end has been
+        self._seen = False  # there has been a container of this name since the source began
         self._poll = _FIRST_POLL
         self._seldom = False
         self._empty_snapshots = 0  # in a row
@@ -143,8 +155,11 @@ class LogSource:
 
     def _run(self) -> Generator[None, Event, None]:
         while True:
+            before = self._reading.lines_landed
             try:
                 yield from self._capture()
+            except _BrokenOffError:
+                pass
             except (LostError, EngineError) as error:
                 self._lost(str(error))
             else:
@@ -152,6 +167,8 @@ class LogSource:
                 self._channel.close()
                 return
             self._channel.close()
+            if self._reading.lines_landed > before:
+                self._backoff.succeeded()
             yield from self._channel.wait_to_retry(self._backoff.failed(self._channel.now))
 
     def _lost(self, reason: str) -> None:
@@ -163,7 +180,7 @@ class LogSource:
         """Capture until drained.
 
         Raises:
-            LostError, EngineError: begin again with a new channel.
+            LostError, EngineError, _BrokenOffError: begin again with a new channel.
         """
         self._backoff.attempted(self._channel.now)
         self._channel.open()
@@ -177,25 +194,40 @@ class LogSource:
             if state is None:
                 yield from self._leave_life()
                 self._tell_once(LogEventKind.WAITING, container_name=self._container)
+                self.ended = self._seen
             else:
+                self._seen = True
                 yield from self._enter_life(state)
                 if state.running or not self._log_complete:
                     landed = yield from self._take(state)
+                self.ended = state.was_started and not state.running and self._log_complete
+            self._backoff.succeeded()
             if last_round and self._at_rest(state, landed):
                 return
-            yield from self._wait_for_more(state, landed)
+            try:
+                yield from self._wait_for_more(state, landed)
+            except EngineError as error:
+                if error.status is not None:
+                    raise
+                raise self._broken_off(error) from error
             self._check_silence()
 
     def _take(self, state: ContainerState) -> Generator[None, Event, int | None]:
-        """Land what there is; returns how many lines, or None where the engine refused to give the log."""
+        """Land what there is; returns how many lines, or None where the engine refused to give the log.
+
+        Raises:
+            LostError: the channel ended.
+            _BrokenOffError: the engine broke off the log.
+        """
         try:
-            landed = yield from self._reading.snapshot(state)
+            landed = yield from self._reading.snapshot(state, leave_out=self._patience.over)
         except EngineError as error:
             if error.status is None:
-                raise
+                raise self._broken_off(error) from error
             if error.status not in _GONE:
                 self._tell_once(LogEventKind.UNREADABLE, reason=str(error))
             return None
+        self._patience.succeeded()
         self._told.discard(LogEventKind.UNREADABLE)
         self._empty_snapshots = 0 if landed else self._empty_snapshots + 1
         if not state.running and self._empty_snapshots >= _EMPTY_SNAPSHOTS:
@@ -208,6 +240,12 @@ class LogSource:
                     finished_at=state.finished_at,
                 )
         return landed
+
+    def _broken_off(self, error: EngineError) -> _BrokenOffError:
+        """Tell of a log that cannot be read now, and count how often it could not at the same place."""
+        self._tell_once(LogEventKind.UNREADABLE, reason=str(error))
+        self._patience.failed((self._container_id, self._reading.lines_landed), self._channel.now)
+        return _BrokenOffError()
 
     def _at_rest(self, state: ContainerState | None, landed: int | None) -> bool:
         """Whether all that the engine has to give at this moment has been taken."""
@@ -243,7 +281,6 @@ class LogSource:
 
     def _answered(self) -> None:
         self.connected = True
-        self._backoff.succeeded()
         self._told.discard(LogEventKind.DISCONNECTED)
         self._tell_once(LogEventKind.CONNECTED)
 
@@ -282,20 +319,29 @@ class LogSource:
         """The container no longer bears the name: take what is left of its log, if it is still there under another one."""
         if not self._container_id or self._left:
             return
-        state = yield from self._channel.inspect(self._container_id)
-        proven = False
-        if state is None:
-            # It may have been started, have written and been removed since its log was seen to be complete.
-            if self._log_complete:
-                again = yield from self._channel.may_have_started_again(self._container_id, self._finished_at)
-                proven = not again
-        else:
-            try:
-                yield from self._reading.snapshot(state)
-                proven = not state.running
-            except EngineError as error:
-                if error.status not in _GONE:
-                    raise
+        out_of_patience = self._patience.over
+        try:
+            proven = yield from self._take_the_rest(leave_out=out_of_patience)
+        except EngineError as error:
+            if error.status not in _NEVER and not out_of_patience:
+                raise self._broken_off(error) from error  # the new container waits: its lines would lie before the rest
+            proven = False
+            if error.status is None:
+                self._channel.close()
+                self._channel.open()
+        self._patience.succeeded()
         if not proven:
             self._tell_once(LogEventKind.UNVERIFIED_TAIL, container=self._container_id)
         self._left = True
+
+    def _take_the_rest(self, *, leave_out: bool) -> Generator[None, Event, bool]:
+        """Land what is left of the log of the container whose life is over; returns whether that is proven to be all."""
+        state = yield from self._channel.inspect(self._container_id)
+        if state is not None:
+            yield from self._reading.snapshot(state, leave_out=leave_out)
+            return not state.running
+        # It may have been started, have written and been removed since its log was seen to be complete.
+        if not self._log_complete:
+            return False
+        again = yield from self._channel.may_have_started_again(self._container_id, self._finished_at)
+        return not again

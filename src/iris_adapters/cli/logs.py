@@ -24,6 +24,8 @@ from iris_adapters.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from iris_core.config import ClusterConfig
 
 app = typer.Typer(no_args_is_help=True, help="Land the Docker logs of a running cluster, and read them.")
@@ -31,17 +33,49 @@ app = typer.Typer(no_args_is_help=True, help="Land the Docker logs of a running 
 DirArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="DIR", help="Where the logs are landed.")]
 
 
+class _BothStreams:
+    """Standard output and standard error, which may be one file or terminal: what is written gets there in its order."""
+
+    def __init__(self) -> None:
+        self._to_error = False
+
+    def write(self, data: bytes, *, is_error: bool) -> None:
+        if is_error is not self._to_error:
+            _buffer(is_error=self._to_error).flush()
+            self._to_error = is_error
+        _buffer(is_error=is_error).write(data)
+
+
+def _buffer(*, is_error: bool) -> BinaryIO:
+    return (sys.stderr if is_error else sys.stdout).buffer
+
+
 @app.command()
 def stream(
-    directory: DirArgument, config: NeededConfigOption, prefix: PrefixOption = None, shard: ShardOption = None
+    directory: DirArgument,
+    config: NeededConfigOption,
+    prefix: PrefixOption = None,
+    shard: ShardOption = None,
+    *,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin new files beside those that are there.")] = False,
 ) -> None:
     """Land the logs of a running cluster as they come, until Ctrl-C. The cluster is not touched; logs that are there go on."""
+    from iris_core.config import DEFAULT_CONTROLLER_CONTAINER
+    from iris_core.log_streaming import open_log_streaming
+
     settings = with_shard(read_gcp_config(config, prefix), shard)
     show_progress()
     with open_cluster(settings) as container:
-        handle = container.cluster_manager().start_log_streaming(directory)
-        if handle is None:  # not for a cluster on Google Cloud
-            return
+        handle = open_log_streaming(
+            config=settings,
+            shell=container.shell(),
+            inventory=container.inventory(),
+            clock=container.clock(),
+            output_dir=directory,
+            controller_container=settings.controller.container.name or DEFAULT_CONTROLLER_CONTAINER,
+            worker_container=_worker_container(settings),
+            fresh=fresh,
+        )
         try:
             note(f"Landing logs in {directory}. Ctrl-C ends it.")
             wait_for_ctrl_c(container.clock())
@@ -101,15 +135,16 @@ def cat(
     if source is not None and source not in sources:
         known = ", ".join(sources) or "there are none"
         raise LogFileError(f"No log of {source} has been landed in {directory} ({known}).", path=directory)
+    output = _BothStreams()
     if source is not None:
         for is_error, payload in read_payloads(sources[source]):
-            (sys.stderr if is_error else sys.stdout).buffer.write(payload)
+            output.write(payload, is_error=is_error)
         return
     for name, path in sources.items():
-        _cat_named(name, path)
+        _cat_named(name, path, output)
 
 
-def _cat_named(name: str, path: Path) -> None:
+def _cat_named(name: str, path: Path, output: _BothStreams) -> None:
     """Print a source with its name before each line."""
     from iris_core.log_reader import read_payloads
 
@@ -117,14 +152,10 @@ def _cat_named(name: str, path: Path) -> None:
     for is_error, payload in read_payloads(path):
         *lines, unfinished[is_error] = (unfinished[is_error] + payload).split(b"\n")
         for line in lines:
-            _write_named(name, line, is_error=is_error)
+            output.write(b"%s: %s\n" % (name.encode(), line), is_error=is_error)
     for is_error, rest in unfinished.items():
         if rest:
-            _write_named(name, rest, is_error=is_error)
-
-
-def _write_named(name: str, line: bytes, *, is_error: bool) -> None:
-    (sys.stderr if is_error else sys.stdout).buffer.write(b"%s: %s\n" % (name.encode(), line))
+            output.write(b"%s: %s\n" % (name.encode(), rest), is_error=is_error)
 
 
 def _worker_container(config: ClusterConfig) -> str:

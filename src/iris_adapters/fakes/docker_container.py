@@ -57,6 +57,7 @@ class FakeContainer:
         first_held: index of the first of them that the engine still holds.
         starts: how often it was started.
         lives: its starts and ends, as (`start` or `die`, its time as text), in their order.
+        damaged: those entries that cannot be read: the engine breaks off the log there.
     """
 
     def __init__(self, container_id: str, name: str, *, tty: bool, can_rotate: bool, labels: dict[str, str]) -> None:
@@ -75,6 +76,7 @@ class FakeContainer:
         self.first_held = 0
         self.starts = 1
         self.lives = [("start", self.started_at)]
+        self.damaged: list[LogEntry] = []
         self._followers: dict[Callable[[LogEntry | None], None], None] = {}  # in order; there may be thousands
 
     @property
@@ -82,7 +84,9 @@ class FakeContainer:
         """The entries that the engine holds."""
         return self.written[self.first_held :]
 
-    def write(self, payload: bytes, *, stream: str = "stdout", timestamp: str | None = None) -> LogEntry:
+    def write(
+        self, payload: bytes, *, stream: str = "stdout", timestamp: str | None = None, damaged: bool = False
+    ) -> LogEntry:
         """Write one entry: a line with its newline, or a part of one. The default timestamps are all different."""
         number = len(self.written) + 1
         milliseconds, seconds, minutes, hours = number % 1000, number // 1000, number // 60_000, number // 3_600_000
@@ -92,6 +96,8 @@ class FakeContainer:
             payload.decode(errors="replace").encode(),  # as the driver json-file does
         )
         self.written.append(entry)
+        if damaged:
+            self.damaged.append(entry)
         for follower in list(self._followers):
             follower(entry)
         return entry
@@ -106,11 +112,18 @@ class FakeContainer:
         """What is in that file."""
         lines = []
         for entry in self.held:
+            if self.is_damaged(entry):
+                lines.append("\0\0\n")
+                continue
             seconds, _, fraction = entry.timestamp.removesuffix("Z").partition(".")
             time = f"{seconds}.{fraction}".rstrip("0").removesuffix(".") if fraction else seconds
             value = {"log": entry.payload.decode(), "stream": entry.stream, "time": f"{time}Z"}
             lines.append(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
         return "".join(lines).encode()
+
+    def is_damaged(self, entry: LogEntry) -> bool:
+        """Whether it is one of `damaged`; others may look the same."""
+        return any(entry is one for one in self.damaged)
 
     def rotate(self, keep: int, *, followers_miss: int = 0) -> None:
         """Rotate away all but the last `keep` entries. A real follow loses lines then: so many of the next ones are missed."""

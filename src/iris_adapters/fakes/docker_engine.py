@@ -8,6 +8,7 @@ container.write(b"hello\\n")
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import datetime
 from email.utils import formatdate
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from iris_adapters.fakes.remote_process import FakeProcess
 
 _STREAM_NUMBERS = {"stdout": 1, "stderr": 2}
+_ERROR_STREAM = 3
 _TORN_ENTRY = b'{"log":"being written\\n","stream":"stdout","time":"2026-01-01T00:00:00.5Z"}'
 _NEW_YEAR_SECONDS = 1_767_225_600  # 2026
 _EVENTS_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -287,14 +289,20 @@ class _Connection:
             return
         held = container.held
         entries = held if query["tail"] == "all" else held[len(held) - min(len(held), int(query["tail"])) :]
-        self._output.send(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + _chunks(container, entries))
-        if query["follow"] == "1" and container.running:
+        whole = list(itertools.takewhile(lambda entry: not container.is_damaged(entry), entries))
+        self._output.send(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + _chunks(container, whole))
+        if len(whole) < len(entries):
+            self._output.send(_error_chunk(container) + b"0\r\n\r\n")
+        elif query["follow"] == "1" and container.running:
             self._end_follow = container.follow(lambda entry: self._on_entry(container, entry))
         else:
             self._output.send(b"0\r\n\r\n")
 
     def _on_entry(self, container: FakeContainer, entry: LogEntry | None) -> None:
-        self._output.send(b"0\r\n\r\n" if entry is None else _chunks(container, [entry]))
+        if entry is not None and container.is_damaged(entry):
+            self._output.send(_error_chunk(container) + b"0\r\n\r\n")
+        else:
+            self._output.send(b"0\r\n\r\n" if entry is None else _chunks(container, [entry]))
 
 
 def _chunks(container: FakeContainer, entries: Iterable[LogEntry]) -> bytes:
@@ -311,6 +319,14 @@ def _nanoseconds(text: str) -> int:
     """The engine's text for a time, since 1970."""
     seconds, _, fraction = text.removesuffix("Z").partition(".")
     return int(datetime.fromisoformat(f"{seconds}+00:00").timestamp()) * 1_000_000_000 + int(f"{fraction:0<9}")
+
+
+def _error_chunk(container: FakeContainer) -> bytes:
+    """As moby's api/server/httputils/write_log_stream.go."""
+    data = b"Error grabbing logs: invalid character '\\x00' looking for beginning of value\n"
+    if not container.tty:
+        data = bytes((_ERROR_STREAM, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 def _bears(container: FakeContainer, label: str) -> bool:

@@ -227,6 +227,37 @@ class TestLogs:
             "workers/iris-tpu-1-w1: work",
         ]
 
+    def test_stream_fresh_begins_new_files(self, cluster: Rig, tmp_path: Path) -> None:
+        """Those that are there are left as they are."""
+        cluster.engine.create("iris-controller").write(b"hello\n")
+        cluster.engine.create("iris-worker")
+        cluster.run("logs", "collect", tmp_path, "-c", cluster.config)
+        before = (tmp_path / "controller-logs.txt").read_bytes()
+        assert cluster.run("logs", "stream", tmp_path, "-c", cluster.config, "--fresh")[0] == 0
+        assert (tmp_path / "controller-logs.txt").read_bytes() == before
+        assert (tmp_path / "controller-logs~2.txt").read_bytes() == before
+
+    @pytest.mark.parametrize("source", [["controller-logs"], []])
+    def test_cat_keeps_the_order_where_both_streams_go_to_one_place(
+        self, cluster: Rig, tmp_path: Path, source: list[str]
+    ) -> None:
+        """As in a terminal, and after `2>&1`: what is on standard error stands between the lines where it was written."""
+        container = cluster.engine.create("iris-controller")
+        cluster.engine.create("iris-worker")
+        lines = [b"%d\n" % number for number in range(6)]
+        for number, line in enumerate(lines):
+            container.write(line, stream="stderr" if number % 3 == 1 else "stdout")
+        cluster.run("logs", "collect", tmp_path / "logs", "-c", cluster.config)
+        place = tmp_path / "place"
+        with place.open("ab") as out, place.open("ab") as error:
+            streams = io.TextIOWrapper(out), io.TextIOWrapper(error)
+            for name, stream in zip(("stdout", "stderr"), streams, strict=True):
+                cluster.monkeypatch.setattr(sys, name, stream)
+            cluster.run("logs", "cat", tmp_path / "logs", *source)
+            sys.stdout.flush()
+            sys.stderr.flush()
+        assert place.read_bytes() == b"".join(lines if source else [b"controller-logs: " + line for line in lines])
+
     def test_shards_share_the_slices(self, cluster: Rig, tmp_path: Path) -> None:
         """Three processes into one directory: each source once, the controller's by the first."""
         cluster.engine.create("iris-controller").write(b"hello\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iris_core.backoff import MOST_SECONDS, Backoff
+from iris_core.backoff import MOST_SECONDS, Backoff, Patience
 
 
 def waits(failures: int, *, jitter: float = 1.0) -> list[float]:
@@ -51,3 +51,26 @@ def test_bursts_of_successes_that_do_not_last_are_limited() -> None:
     backoff.attempted(30.0)
     backoff.succeeded()
     assert backoff.failed(30.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("failures", "over"),
+    [
+        ([("a", 0), ("a", 60), ("a", 120), ("a", 150), ("a", 180)], True),
+        ([("a", 0), ("a", 60), ("a", 120), ("a", 150), ("a", 179)], False),
+        ([("a", 0), ("a", 600), ("a", 1200), ("a", 1800)], False),
+        ([("a", 0), ("a", 60), ("b", 120), ("a", 150), ("a", 180), ("a", 200), ("a", 220)], False),
+        ([("a", 0), ("a", 60), ("a", 120), ("", 130), ("a", 150), ("a", 180)], False),
+    ],
+)
+def test_patience_is_over_when_the_same_has_failed_often_and_for_long(
+    failures: list[tuple[str, float]], *, over: bool
+) -> None:
+    """Something else that fails, or a success (here: empty), begins the count anew."""
+    patience = Patience()
+    for what, now in failures:
+        if what:
+            patience.failed(what, now)
+        else:
+            patience.succeeded()
+    assert patience.over == over

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ from tests.unit.core.capture_rig import HOST, NAME, CaptureRig
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from iris_adapters.fakes import FakeContainer
 
 
 @pytest.fixture
@@ -138,6 +141,21 @@ def test_timestamps_that_step_back_change_nothing(rig: CaptureRig) -> None:
         container.write(b"y\n", timestamp=f"2026-01-01T0{hour}:00:00.05Z")
         rig.settle(20)
     assert rig.landed() == [entry.landed for entry in container.written]
+
+
+def test_an_engine_that_tells_the_time_of_another_zone_serves_the_same_lines(rig: CaptureRig) -> None:
+    """The driver `local` did, before Docker 25: a zone that changes, or an engine that is upgraded, doubles nothing."""
+    container = rig.engine.create(NAME, can_rotate=True)
+    for second in range(60):
+        container.write(b"line %d\n" % second, timestamp=f"2026-01-01T01:00:{second:02d}.000000001+01:00")
+    rig.settle()
+    rig.kill()
+    upgraded = [replace(one, timestamp=f"2026-01-01T00:{one.timestamp[14:29]}Z") for one in container.written]
+    container.written[:] = upgraded
+    rig.begin()
+    rig.settle(30)
+    assert rig.landed() == [entry.landed for entry in upgraded]
+    assert "gap" not in rig.kinds()
 
 
 def test_a_rotated_hole_is_told_and_what_is_left_is_landed(rig: CaptureRig) -> None:
@@ -337,6 +355,71 @@ def test_a_renamed_container_is_read_to_its_end(rig: CaptureRig) -> None:
         (new.id, [[new.written[0].landed]]),
     ]
     assert "unverified-tail" not in rig.kinds()
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(501, 5), (500, 400)])
+def test_a_renamed_container_whose_log_cannot_be_read_is_left(
+    rig: CaptureRig, monkeypatch: pytest.MonkeyPatch, status: int, seconds: float
+) -> None:
+    """At once, where its log driver never gives it; else after some minutes, for what can be had later must not be lost. It is told."""
+    old = rig.engine.create(NAME)
+    old.write(b"old\n")
+    rig.settle()
+    answer = rig.engine.answer
+
+    def refuse(target: str) -> tuple[int, object, FakeContainer | None, dict[str, str]]:
+        refused = old.id in target and "/logs" in target
+        return (status, {"message": "no reading"}, None, {}) if refused else answer(target)
+
+    monkeypatch.setattr(rig.engine, "answer", refuse)
+    rig.shell.drop(HOST.name)
+    old.name = "old-one"
+    new = rig.engine.create(NAME)
+    new.write(b"new\n")
+    rig.settle(seconds)
+    assert rig.lives() == [(old.id, [[old.written[0].landed]]), (new.id, [[new.written[0].landed]])]
+    assert rig.kinds().count("unverified-tail") == 1
+    assert len(rig.engine.requests) < 60
+
+
+def test_a_renamed_container_whose_log_comes_after_a_minute_is_read_to_its_end(rig: CaptureRig) -> None:
+    """Its successor waits for it."""
+    old = rig.engine.create(NAME)
+    old.write(b"old\n")
+    rig.settle()
+    rig.shell.drop(HOST.name)
+    old.write(b"its last\n")
+    old.stop()
+    old.name = "old-one"
+    new = rig.engine.create(NAME)
+    new.write(b"new\n")
+    rig.engine.refuse_logs, rig.engine.refusal_status = "the disk is busy", 500
+    rig.settle(60)
+    rig.engine.refuse_logs = None
+    rig.settle(31)
+    assert rig.lives() == [(old.id, [[entry.landed for entry in old.written]]), (new.id, [[new.written[0].landed]])]
+    assert "unverified-tail" not in rig.kinds()
+
+
+def test_an_answer_that_no_engine_gives_is_not_asked_for_in_a_hot_loop(
+    rig: CaptureRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy before the engine may answer anything to a request for a log."""
+    container = rig.engine.create(NAME)
+    container.write(b"one\n")
+    answer = rig.engine.answer
+
+    def switch(target: str) -> tuple[int, object, FakeContainer | None, dict[str, str]]:
+        return (101, {}, None, {}) if "/logs" in target else answer(target)
+
+    monkeypatch.setattr(rig.engine, "answer", switch)
+    rig.settle(300)
+    assert len(rig.events) < 10
+    assert rig.kinds().count("unreadable") == 1
+    assert len(rig.engine.requests) < 50
+    monkeypatch.undo()
+    rig.settle(31)
+    assert rig.landed() == [entry.landed for entry in container.written]
 
 
 def test_a_container_that_has_its_name_again_is_taken_leave_of_anew(rig: CaptureRig) -> None:

@@ -261,11 +261,56 @@ class Rotating(History):
             assert (expected or 0) == len(life.written) or not life.held
 
 
+class Damaged(History):
+    """A log that the engine breaks off here and there: what is left out is told, and nothing is doubled or missing at its end."""
+
+    @rule(back=st.sampled_from([1, 2, 30, 100, 700]))
+    def an_entry_is_damaged(self, back: int) -> None:
+        if self.is_there and len(self.container.written) >= back:
+            self.container.damaged.append(self.container.written[-back])
+
+    @rule()
+    def damage_was_none(self) -> None:
+        if self.is_there:
+            self.container.damaged.clear()
+
+    @rule()
+    def minutes_pass(self) -> None:
+        self.rig.settle(400)
+
+    def heal(self) -> None:
+        super().heal()
+        # What is damaged at a log's end lasts as long as nothing follows it.
+        if self.container.written:
+            last = self.container.written[-1]
+            self.container.damaged = [entry for entry in self.container.damaged if entry is not last]
+        self.rig.settle(500)
+
+    def ends(self) -> None:
+        lives = self.rig.lives()
+        assert [container for container, _ in lives] == [life.id for life in self.lives]
+        for life, (_, pieces) in zip(self.lives, lives, strict=True):
+            place = {entry.landed: index for index, entry in enumerate(life.written)}
+            expected = 0
+            for piece in pieces:
+                if not piece:
+                    continue
+                first = place[piece[0]]
+                assert piece == [entry.landed for entry in life.written[first : first + len(piece)]]
+                assert first >= expected
+                expected = first + len(piece)
+            assert expected == len(life.written)
+            if "gap" not in self.rig.kinds() and "unverified-head" not in self.rig.kinds():
+                assert sum(map(len, pieces)) == len(life.written)
+
+
 TestHistory = History.TestCase
 TestNastyLines = NastyLines.TestCase
 TestRotating = Rotating.TestCase
 TestByFile = ByFile.TestCase
 TestNastyByFile = NastyByFile.TestCase
+TestDamaged = Damaged.TestCase
 for _case in (TestHistory, TestNastyLines, TestRotating, TestByFile, TestNastyByFile):
     _case.settings = SETTINGS
+TestDamaged.settings = settings(SETTINGS, max_examples=max(3, HISTORIES // 4))  # each takes hours of its time
 del _case  # else it is collected as a test once more

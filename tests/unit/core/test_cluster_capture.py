@@ -87,6 +87,12 @@ class ClusterRig:
             if path.stat().st_size
         }
 
+    def kill(self) -> None:
+        """End at once, as by `kill -9`."""
+        for slot in list(self.capture.pump.slots):
+            slot.inbox.close()
+            slot.landing.close()
+
     def kinds(self, source: str) -> list[str]:
         return [event.kind.value for event in self.events if event.source == source]
 
@@ -235,6 +241,87 @@ def test_a_container_that_comes_again_while_its_predecessor_is_taken_leave_of_is
     rig.stop()
 
 
+class TestLabelledContainersOfAnEarlierIris:
+    """What was captured when iris ended, and is not listed any more when the next one begins."""
+
+    def test_one_that_was_removed_meanwhile_is_told_of(self, rig: ClusterRig) -> None:
+        """Once, whatever bears its name now: without the label that is nobody's business."""
+        engine = rig.engine("s-w0")
+        side = engine.create("side", labels=LABEL)
+        said = side.write(b"one\n").landed
+        rig.adopt(ONE)
+        rig.settle()
+        rig.kill()
+        side.write(b"Traceback\n")
+        engine.remove(side)
+        engine.create("side").write(b"not ours\n")
+        for _ in range(2):
+            rig.begin()
+            rig.adopt(ONE)
+            rig.settle(10)
+            rig.stop()
+        assert rig.landed() == {"containers/s-w0/side": said}
+        assert rig.kinds("containers/s-w0/side").count("unverified-tail") == 1
+        LandedFile(rig.directory / "containers" / "s-w0" / "side.txt").close()
+
+    def test_one_that_comes_again_goes_on_in_its_file(self, rig: ClusterRig) -> None:
+        """Also while its predecessor is taken leave of."""
+        engine = rig.engine("s-w0")
+        side = engine.create("side", labels=LABEL)
+        one = side.write(b"one\n").landed
+        rig.adopt(ONE)
+        rig.settle()
+        rig.kill()
+        engine.remove(side)
+        rig.begin()
+        rig.adopt(ONE)
+        rig.settle(1)
+        two = engine.create("side", labels=LABEL).write(b"two\n").landed
+        rig.settle(5)
+        rig.adopt(ONE)
+        rig.settle(5)
+        assert rig.landed() == {"containers/s-w0/side": one + two}
+        rig.stop()
+
+    def test_one_that_had_ended_is_left_alone(self, rig: ClusterRig) -> None:
+        """So is one that is listed, one that another process captures, and every one where new files are begun."""
+        engine = rig.engine("s-w0")
+        ended, held, _ = (engine.create(name, labels=LABEL) for name in ("ended", "held", "there"))
+        for container in (ended, held):
+            container.write(b"one\n")
+        ended.stop()
+        rig.adopt(ONE)
+        rig.settle(5)
+        rig.kill()
+        engine.remove(ended)
+        engine.remove(held)
+        file = LandedFile(rig.directory / "containers" / "s-w0" / "held.txt")
+        rig.events.clear()
+        for fresh in (False, True):
+            rig.begin(fresh=fresh)
+            rig.adopt(ONE)
+            rig.settle(5)
+            rig.stop()
+        file.close()
+        assert {event.source for event in rig.events if event.source.startswith("containers")} == {
+            "containers/s-w0/there"
+        }
+        assert [problem for problem in rig.capture.problems if "s-w0" in problem] == []
+
+
+def test_a_renamed_container_lands_anew_under_its_new_name(rig: ClusterRig) -> None:
+    """A limit, told in docs/logs.md: its old name, and so its old file, may be another one's at once."""
+    side = rig.engine("s-w0").create("side", labels=LABEL)
+    one = side.write(b"one\n").landed
+    rig.adopt(ONE)
+    rig.settle()
+    side.name = "renamed"
+    two = side.write(b"two\n").landed
+    other = rig.engine("s-w0").create("side", labels=LABEL).write(b"other\n").landed
+    rig.settle(70)
+    assert rig.landed() == {"containers/s-w0/renamed": one + two, "containers/s-w0/side": one + two + other}
+
+
 def test_containers_of_one_name_on_two_hosts_do_not_meet(rig: ClusterRig) -> None:
     """The same name on every host is the usual case."""
     a = rig.engine("s-w0").create("job", labels=LABEL).write(b"a\n").landed
@@ -263,6 +350,21 @@ def test_a_refused_file_is_told_once_and_stops_no_other(rig: ClusterRig) -> None
     rig.adopt(ONE)
     rig.settle(70)
     assert set(rig.landed()) == {"workers/s-w0", "workers/s-w1", "containers/s-w1/side"}
+    assert rig.capture.problems == []
+
+
+def test_a_refused_file_of_a_container_is_tried_again_at_the_next_answer(rig: ClusterRig) -> None:
+    """As a host's is: not at the next list of its containers, which comes after a quarter of an hour."""
+    held = LandedFile(rig.directory / "containers" / "s-w0" / "side.txt")
+    said = rig.engine("s-w0").create("side", labels=LABEL).write(b"x\n").landed
+    rig.adopt(ONE)
+    for _ in range(200):
+        rig.adopt(ONE)
+        rig.settle(10)
+    held.close()
+    rig.adopt(ONE)
+    rig.settle(1)
+    assert rig.landed() == {"containers/s-w0/side": said}
     assert rig.capture.problems == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,73 @@ def test_a_stream_without_an_event_ends_with_its_container(engine: FakeDockerEng
 
     clock.call_later(7, run_job)
     assert stream(engine, clock, tmp_path / "job.txt", stop=None) == 2
+
+
+@pytest.mark.timeout(10)
+def test_a_stream_of_a_container_whose_end_has_landed_ends_at_once(engine: FakeDockerEngine, tmp_path: Path) -> None:
+    """A second call on the same file has nothing to wait for: until the container is started again."""
+    container = engine.create("job")
+    container.write(b"one\n")
+    container.stop()
+    clock = FakeClock(auto_advance=True)
+    assert stream(engine, clock, tmp_path / "job.txt", stop=None) == 1
+    before = clock.monotonic()
+    assert stream(engine, clock, tmp_path / "job.txt", stop=None) == 0
+    assert clock.monotonic() - before < 1
+
+    def end_again() -> None:
+        container.write(b"two\n")
+        container.stop()
+
+    container.start()
+    clock.call_later(3, end_again)
+    assert stream(engine, clock, tmp_path / "job.txt", stop=None) == 1
+
+
+@pytest.mark.timeout(10)
+def test_a_stream_of_a_container_that_is_removed_as_it_ends_ends(engine: FakeDockerEngine, tmp_path: Path) -> None:
+    """`docker run --rm`: its end may never be read. One that was removed before is waited for, as one that never was."""
+    clock = FakeClock(auto_advance=True)
+
+    def run_job() -> None:
+        container = engine.create("job")
+        container.write(b"one\n")
+        clock.call_later(3, lambda: engine.remove(container))
+
+    for _ in range(2):
+        clock.call_later(7, run_job)
+        assert stream(engine, clock, tmp_path / "job.txt", stop=None) == 1
+
+
+@pytest.mark.parametrize("interrupted_at", range(1, 7))
+def test_an_interrupted_stream_leaves_no_lock_and_no_process(
+    engine: FakeDockerEngine, tmp_path: Path, interrupted_at: int
+) -> None:
+    """Ctrl-C in a notebook: the same log can be landed again at once."""
+    engine.create("job").write(b"one\n")
+    shell = FakeShell(starts=[engine.script()])
+    waits = itertools.count(1)
+
+    class InterruptedClock(FakeClock):
+        def wait(self, event: threading.Event, seconds: float | None) -> bool:
+            if next(waits) == interrupted_at:
+                raise KeyboardInterrupt
+            return super().wait(event, seconds)
+
+    with pytest.raises(KeyboardInterrupt):
+        stream_log(
+            shell=shell,
+            clock=InterruptedClock(auto_advance=True),
+            host=HOST,
+            container="job",
+            path=tmp_path / "job.txt",
+            use_sudo=False,
+            drain_seconds=10,
+            stop=None,
+        )
+    assert shell.running() == []
+    collect(engine, tmp_path / "job.txt", shell)
+    assert (tmp_path / "job.txt").read_bytes().count(b"\n") == 1
 
 
 def test_a_stream_with_an_event_ends_when_it_is_set(engine: FakeDockerEngine, tmp_path: Path) -> None:

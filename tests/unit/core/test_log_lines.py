@@ -28,15 +28,37 @@ def test_an_entry_of_several_lines_is_landed_as_several(payload: bytes) -> None:
     assert b"".join(map(payload_of, lines)) == payload
 
 
-@pytest.mark.parametrize("stamp", [STAMP, b"2026-01-01T00:00:00.123456789+01:00", b"2026-01-01T00:00:00.1-09:30"])
-def test_a_local_timestamp_is_one(stamp: bytes) -> None:
-    """Engines before 25.0 give the `local` driver's timestamps in the daemon's time zone (moby issue 46910)."""
-    assert landed_lines(b"stdout", stamp + b" x\n") == [landed(b"x\n", b"stdout", stamp)]
+@pytest.mark.parametrize(
+    ("stamp", "in_utc"),
+    [
+        (STAMP, STAMP),
+        (b"2026-01-01T00:00:00.123456789+01:00", b"2025-12-31T23:00:00.123456789Z"),
+        (b"2026-06-30T20:15:59.100000000-09:30", b"2026-07-01T05:45:59.100000000Z"),
+        (b"2026-06-30T20:15:59+00:00", b"2026-06-30T20:15:59Z"),
+        (b"2026-01-01T00Z 0:00.1", b"2026-01-01T00Z"),  # ends at the space
+    ],
+)
+def test_a_timestamp_lands_in_utc(stamp: bytes, in_utc: bytes) -> None:
+    """Engines before 25.0 give the `local` driver's in the daemon's zone (moby issue 46910): the same entry is the same line in each."""
+    [line] = landed_lines(b"stdout", stamp + b" x\n")
+    assert line.startswith(in_utc + b" stdout F ")
 
 
 @pytest.mark.parametrize(
     "entry",
-    [b"", b" ", b"no timestamp here\n", b"2026-01-01 x\n", b"hello\n", b"Z", b"2026-01-01T00:00:00.1\n0Z x\n"],
+    [
+        b"",
+        b" ",
+        b"no timestamp here\n",
+        b"2026-01-01 x\n",
+        b"hello\n",
+        b"Z",
+        b"2026-01-01T00:00:00.1\n0Z x\n",
+        b"2026-01-01T00:00:00.1\n0+01:00 x\n",
+        b"2026-02-30T00:00:00.1+01:00 x\n",
+        b"0001-01-01T00:00:00.0+01:00 x\n",
+        b"2026-01-01T00:00:00.1+24:00 x\n",
+    ],
 )
 def test_an_entry_without_a_timestamp_is_an_error(entry: bytes) -> None:
     """It could not be landed so that it is found again."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from iris_core.errors import LogFileError
-from iris_core.log_reader import landed_sources, read_payloads
+from iris_core.log_reader import has_open_end, landed_sources, read_payloads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,3 +61,22 @@ def test_no_such_directory_is_an_error(tmp_path: Path) -> None:
     """A wrong directory is not an empty one."""
     with pytest.raises(LogFileError, match="is not a directory"):
         landed_sources(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("events", "is_open"),
+    [
+        ([], False),
+        (["started"], True),
+        (["started", "exited"], False),
+        (["started", "exited", "restarted", "drained"], True),
+        (["started", "unverified-tail", "waiting"], False),
+        (["started", "unverified-tail", "re-created"], True),
+    ],
+)
+def test_the_record_tells_whether_an_end_is(tmp_path: Path, events: list[str], *, is_open: bool) -> None:
+    """Of the last container, by what was told after its lines began."""
+    lives = {"started", "restarted", "re-created"}
+    records = [{"event": event} | ({"from": 0, "container": "1"} if event in lives else {}) for event in events]
+    (tmp_path / "a.events.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert has_open_end(tmp_path / "a.txt") == is_open

@@ -15,6 +15,8 @@ PAYLOADS = st.binary(max_size=60).map(lambda data: data.replace(b"\n", b"."))
 ENTRIES = st.lists(st.tuples(st.sampled_from([1, 2]), PAYLOADS, st.sampled_from([b"\n", b""])), max_size=8)
 USUAL_FRAME = frame(b"one\n")
 USUAL = chunk(USUAL_FRAME) + chunk(frame(b"two\r\n", 2)) + chunk(frame(b"\n"))
+ERROR_TEXT = b"Error grabbing logs: invalid character '\\x00' looking for beginning of value\n"
+ERROR = bytes((3, 0, 0, 0)) + len(ERROR_TEXT).to_bytes(4, "big") + ERROR_TEXT
 USUAL_LANDED = [landed(b"one\n"), landed(b"two\r\n", b"stderr"), landed(b"\n")]
 
 
@@ -25,6 +27,8 @@ def read(answer: bytes, cuts: list[int] | None = None, *, tty: bool = False) -> 
         more = reply.feed(data)
         assert len(more.apart()) == more.count
         lines += more.apart()
+    if reply.complete:
+        reply.check()
     return lines, reply.complete
 
 
@@ -78,6 +82,16 @@ class TestLogReply:
             assert reply.complete
             with pytest.raises(EngineError, match="answered 404: No such container"):
                 reply.check()
+
+    @pytest.mark.parametrize("together", [False, True])
+    def test_the_lines_before_an_error_land(self, *, together: bool) -> None:
+        """The answer is over with them; what is told is the engine's error, not what follows it."""
+        log = USUAL + (chunk(frame(b"a\n") + ERROR) if together else chunk(frame(b"a\n")) + chunk(ERROR)) + USUAL
+        reply = LogReply(tty=False)
+        assert reply.feed(CHUNKED + log) == Lines.of([*USUAL_LANDED, landed(b"a\n")])
+        assert reply.complete
+        with pytest.raises(EngineError, match="broke off the log: Error grabbing logs"):
+            reply.check()
 
     def test_a_log_that_is_not_in_chunks_is_read_too(self) -> None:
         """As frames; its end is not proven."""
