@@ -416,14 +416,14 @@ MUTATIONS: Final = (
         "a log that breaks off once is left out there",
         "test_capture_of_damaged_logs.py",
         "log_source.py",
-        "snapshot(state, leave_out=self._patience.over)",
+        "snapshot(state, leave_out=self._repeated_failure.for_good)",
         "snapshot(state, leave_out=True)",
     ),
     one(
         "a new container waits for ever for one whose log cannot be read",
         "test_capture.py",
         "log_source.py",
-        "if error.status not in _NEVER and not out_of_patience:",
+        "if error.status not in _NEVER and not for_good:",
         "if error.status not in _NEVER:",
     ),
     one(

@@ -12,8 +12,8 @@ _MOST_DOUBLINGS: Final = 10  # a host may stay away for days, and a power of two
 _BURST_ATTEMPTS: Final = 10  # in _BURST_SECONDS; further ones wait even where each succeeds at first
 _BURST_SECONDS: Final = 10.0
 
-_PATIENT_ATTEMPTS: Final = 5
-_PATIENT_SECONDS: Final = 180.0  # an engine that is ill for a moment, or restarts, is well again by then
+_ENOUGH_ATTEMPTS: Final = 5
+_ENOUGH_SECONDS: Final = 180.0  # an engine that is ill for a moment, or restarts, is well again by then
 
 
 class Backoff:
@@ -49,17 +49,17 @@ class Backoff:
         return 0.0
 
 
-class Patience:
+class RepeatedFailure:
     """Whether the same has failed so often, and for so long, that it will not be otherwise the next time.
 
     Attributes:
-        over: whether it has.
+        for_good: whether it has.
     """
 
-    __slots__ = ("_attempts", "_since", "_what", "over")
+    __slots__ = ("_attempts", "_since", "_what", "for_good")
 
     def __init__(self) -> None:
-        self.over = False
+        self.for_good = False
         self._what: object = None
         self._attempts = 0
         self._since = 0.0
@@ -69,8 +69,8 @@ class Patience:
         if what != self._what:
             self._what, self._attempts, self._since = what, 0, now
         self._attempts += 1
-        self.over = self._attempts >= _PATIENT_ATTEMPTS and now - self._since >= _PATIENT_SECONDS
+        self.for_good = self._attempts >= _ENOUGH_ATTEMPTS and now - self._since >= _ENOUGH_SECONDS
 
     def succeeded(self) -> None:
         """It has not failed."""
-        self._what, self.over = None, False
+        self._what, self.for_good = None, False

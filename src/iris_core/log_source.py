@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from iris_core import docker_logs
-from iris_core.backoff import Backoff, Patience
+from iris_core.backoff import Backoff, RepeatedFailure
 from iris_core.engine_channel import EngineChannel, LostError
 from iris_core.errors import EngineError
 from iris_core.log_events import LogEventKind
@@ -80,9 +80,9 @@ class LogSource:
         "_finished_at",
         "_left",
         "_log_complete",
-        "_patience",
         "_poll",
         "_reading",
+        "_repeated_failure",
         "_seen",
         "_seldom",
         "_started_at",
@@ -103,7 +103,7 @@ class LogSource:
         self._started_at = life.started_at if life else ""
         self._reading = LogReading(self._channel, self._tell, use_sudo=use_sudo)
         self._backoff = Backoff(jitter)
-        self._patience = Patience()  # with a log that breaks off
+        self._repeated_failure = RepeatedFailure()  # with a log that breaks off
         self._told: set[LogEventKind] = set()  # what was told of the present state of affairs, so that it is told once
         self._log_complete = life is not None and life.complete  # it does not run, and all of its log has landed
         self._finished_at = life.finished_at if life else ""
@@ -220,14 +220,14 @@ class LogSource:
             _BrokenOffError: the engine broke off the log.
         """
         try:
-            landed = yield from self._reading.snapshot(state, leave_out=self._patience.over)
+            landed = yield from self._reading.snapshot(state, leave_out=self._repeated_failure.for_good)
         except EngineError as error:
             if error.status is None:
                 raise self._broken_off(error) from error
             if error.status not in _GONE:
                 self._tell_once(LogEventKind.UNREADABLE, reason=str(error))
             return None
-        self._patience.succeeded()
+        self._repeated_failure.succeeded()
         self._told.discard(LogEventKind.UNREADABLE)
         self._empty_snapshots = 0 if landed else self._empty_snapshots + 1
         if not state.running and self._empty_snapshots >= _EMPTY_SNAPSHOTS:
@@ -244,7 +244,7 @@ class LogSource:
     def _broken_off(self, error: EngineError) -> _BrokenOffError:
         """Tell of a log that cannot be read now, and count how often it could not at the same place."""
         self._tell_once(LogEventKind.UNREADABLE, reason=str(error))
-        self._patience.failed((self._container_id, self._reading.lines_landed), self._channel.now)
+        self._repeated_failure.failed((self._container_id, self._reading.lines_landed), self._channel.now)
         return _BrokenOffError()
 
     def _at_rest(self, state: ContainerState | None, landed: int | None) -> bool:
@@ -319,17 +319,17 @@ class LogSource:
         """The container no longer bears the name: take what is left of its log, if it is still there under another one."""
         if not self._container_id or self._left:
             return
-        out_of_patience = self._patience.over
+        for_good = self._repeated_failure.for_good
         try:
-            proven = yield from self._take_the_rest(leave_out=out_of_patience)
+            proven = yield from self._take_the_rest(leave_out=for_good)
         except EngineError as error:
-            if error.status not in _NEVER and not out_of_patience:
+            if error.status not in _NEVER and not for_good:
                 raise self._broken_off(error) from error  # the new container waits: its lines would lie before the rest
             proven = False
             if error.status is None:
                 self._channel.close()
                 self._channel.open()
-        self._patience.succeeded()
+        self._repeated_failure.succeeded()
         if not proven:
             self._tell_once(LogEventKind.UNVERIFIED_TAIL, container=self._container_id)
         self._left = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from iris_core.backoff import MOST_SECONDS, Backoff, Patience
+from iris_core.backoff import MOST_SECONDS, Backoff, RepeatedFailure
 
 
 def waits(failures: int, *, jitter: float = 1.0) -> list[float]:
@@ -54,7 +54,7 @@ def test_bursts_of_successes_that_do_not_last_are_limited() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failures", "over"),
+    ("failures", "for_good"),
     [
         ([("a", 0), ("a", 60), ("a", 120), ("a", 150), ("a", 180)], True),
         ([("a", 0), ("a", 60), ("a", 120), ("a", 150), ("a", 179)], False),
@@ -63,14 +63,14 @@ def test_bursts_of_successes_that_do_not_last_are_limited() -> None:
         ([("a", 0), ("a", 60), ("a", 120), ("", 130), ("a", 150), ("a", 180)], False),
     ],
 )
-def test_patience_is_over_when_the_same_has_failed_often_and_for_long(
-    failures: list[tuple[str, float]], *, over: bool
+def test_the_same_has_failed_for_good_when_it_has_often_and_for_long(
+    failures: list[tuple[str, float]], *, for_good: bool
 ) -> None:
     """Something else that fails, or a success (here: empty), begins the count anew."""
-    patience = Patience()
+    failure = RepeatedFailure()
     for what, now in failures:
         if what:
-            patience.failed(what, now)
+            failure.failed(what, now)
         else:
-            patience.succeeded()
-    assert patience.over == over
+            failure.succeeded()
+    assert failure.for_good == for_good
