@@ -41,6 +41,9 @@ _MOST_GATHER_SECONDS: Final = 0.03
 _LEAST_GATHER_SECONDS: Final = 0.001
 _STALL_SECONDS: Final = 1.0  # before a landed file that could not be written is tried again
 _VERIFY: Final = Verify()
+_VERIFY_SECONDS: Final = (
+    60.0  # from one such look at a landed file to the next: a thousand busy logs each have a timer every 5 s
+)
 
 
 class Machine(Protocol):
@@ -91,6 +94,7 @@ class CaptureSlot:
         "pending",
         "stalled_until",
         "timer_at",
+        "verify_at",
     )
 
     def __init__(
@@ -113,6 +117,7 @@ class CaptureSlot:
         self.stalled_until: float | None = None
         self.give_up_at: float | None = None
         self.timer_at: float | None = None
+        self.verify_at = 0.0
 
     @property
     def lines_landed(self) -> int:
@@ -286,7 +291,10 @@ class LogPump:
             if slot.inbox.has_mail:
                 return  # the next step takes it and sets the timer: what is late is not silent
             self._perform(slot, slot.machine.receive(Woken(), now))
-        else:  # put off by what has come since, and landed in a file that nobody has looked at again
+        elif (
+            now >= slot.verify_at
+        ):  # put off by what has come since, and landed in a file that nobody has looked at again
+            slot.verify_at = now + _VERIFY_SECONDS
             self._perform(slot, [_VERIFY])
         self._set_timer(slot)
 
