@@ -183,9 +183,8 @@ class ClusterManager:
             connection.owe("closing the tunnel", tunnel.close)
             healer = self._begin_healing(log_dir, give_up)
             if healer is not None:
-                connection.owe(
-                    "ending the healing", healer.stop
-                )  # first: it calls off what is being created or deleted
+                # First: it calls off what is being created or deleted.
+                connection.owe("ending the healing", healer.stop)
             url = tunnel.enter_context(
                 open_tunnel(
                     self._shell,

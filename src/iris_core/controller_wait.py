@@ -46,28 +46,18 @@ def wait_until_ready(
         ClusterError: `give_up` was set meanwhile.
         InventoryError: it is not known how it is, and was not for some minutes.
     """
-    deadline = clock.monotonic() + timeout_seconds
-    patience = _patience(clock, controller)
+    looks = _Looks(look, clock, controller, timeout_seconds=timeout_seconds, give_up=give_up, listener=listener)
     while controller.phase is not VmPhase.READY or not controller.host.address:
         problem = _problem_of(controller)
-        left = deadline - clock.monotonic()
         if controller.phase is VmPhase.FAILED:
             end = "will not come up by itself: stop the cluster, and start it again"
         else:
-            end = "" if left > 0 else f"was not ready within {timeout_seconds:g} s"
+            end = "" if looks.seconds_left > 0 else f"was not ready within {timeout_seconds:g} s"
         if end:
             raise ControllerNotReadyError(
                 f"The controller's VM {controller.name} {end} ({problem}).", seconds=timeout_seconds, problem=problem
             )
-        listener(Progress(controller.name, Stage.WAITING, f"waited for: {problem}"))
-        clock.wait(give_up, min(_POLL_SECONDS, left))
-        check_wanted(give_up)
-        try:
-            found = look()
-        except InventoryError as error:
-            patience.bear(error)
-            continue
-        patience.answered()
+        found = looks.next(controller, problem)
         if found is None:
             raise ControllerNotFoundError(
                 f"The controller {controller.name} vanished while iris waited for it: somebody else has deleted it."
@@ -101,32 +91,56 @@ def wait_until_gone(
         ClusterError: `give_up` was set meanwhile.
         InventoryError: it is not known how it is, and was not for some minutes.
     """
-    deadline = clock.monotonic() + timeout_seconds
-    patience = _patience(clock, controller)
+    looks = _Looks(look, clock, controller, timeout_seconds=timeout_seconds, give_up=give_up, listener=listener)
     found: ControllerVm | None = controller
     while found is not None and found.phase is VmPhase.DELETING:
-        left = deadline - clock.monotonic()
         problem = f"it is on its way out ({found.state})"
-        if left <= 0:
+        if looks.seconds_left <= 0:
             raise ControllerNotReadyError(
                 f"The controller's VM {found.name} cannot be made anew: {problem}, and was for {timeout_seconds:g} s. Look at it in the "
                 "console.",
                 seconds=timeout_seconds,
                 problem=problem,
             )
-        listener(Progress(found.name, Stage.WAITING, f"waited for: {problem}"))
-        clock.wait(give_up, min(_POLL_SECONDS, left))
-        check_wanted(give_up)
+        found = looks.next(found, problem)
+
+
+class _Looks:
+    """Looks at a controller, again and again until the time is over."""
+
+    def __init__(
+        self,
+        look: Callable[[], ControllerVm | None],
+        clock: Clock,
+        controller: ControllerVm,
+        *,
+        timeout_seconds: float,
+        give_up: threading.Event,
+        listener: ProgressListener,
+    ) -> None:
+        self._look = look
+        self._clock = clock
+        self._give_up = give_up
+        self._listener = listener
+        self._deadline = clock.monotonic() + timeout_seconds
+        self._patience = Patience(clock, f"how the controller's VM {controller.name} is")
+
+    @property
+    def seconds_left(self) -> float:
+        return self._deadline - self._clock.monotonic()
+
+    def next(self, last: ControllerVm, problem: str) -> ControllerVm | None:
+        """Tell what is waited for, wait, and look; `last` again where it is not known how it is."""
+        self._listener(Progress(last.name, Stage.WAITING, f"waited for: {problem}"))
+        self._clock.wait(self._give_up, max(0.0, min(_POLL_SECONDS, self.seconds_left)))
+        check_wanted(self._give_up)
         try:
-            found = look()
+            found = self._look()
         except InventoryError as error:
-            patience.bear(error)
-        else:
-            patience.answered()
-
-
-def _patience(clock: Clock, controller: ControllerVm) -> Patience:
-    return Patience(clock, f"how the controller's VM {controller.name} is")
+            self._patience.bear(error)
+            return last
+        self._patience.answered()
+        return found
 
 
 def _problem_of(controller: ControllerVm) -> str:

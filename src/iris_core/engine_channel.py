@@ -88,6 +88,11 @@ class EngineChannel:
         """Close it."""
         self.actions.append(Close())
 
+    def reopen(self) -> None:
+        """Close it and open it anew: what is under way on it is not wanted any more."""
+        self.close()
+        self.open()
+
     def take_actions(self) -> list[Action]:
         """What is to be done, once."""
         actions, self.actions = self.actions, []
@@ -195,8 +200,7 @@ class EngineChannel:
                 break
             message.add(message.reply.feed(data))
             again = started_again(message.body, finished_at) if message.reply.status in {0, _OK} else True
-        self.close()
-        self.open()
+        self.reopen()
         return again is not False
 
     def await_change(

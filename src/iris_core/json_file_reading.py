@@ -97,8 +97,7 @@ class JsonFileReading:
                 yield from self._channel.sleep(_PAUSE_SECONDS, connected=True)
         except EngineError:
             self._refused_until = self._channel.now + _REFUSED_SECONDS
-        self._channel.close()
-        self._channel.open()
+        self._channel.reopen()
 
     def _read(self, state: ContainerState) -> Generator[None, Event, int]:
         """Land what is in the file now; returns how many bytes.

@@ -240,10 +240,8 @@ class LandedFile:
         Raises:
             LogFileError: it is closed, but its last lines may not have got to the disk (of a network file system, or one with quotas).
         """
-        fd, self._fd = (
-            self._fd,
-            -1,
-        )  # first: what fails to close is closed all the same, and its number another file's soon
+        # First: what fails to close is closed all the same, and its number is another file's soon.
+        fd, self._fd = self._fd, -1
         try:
             if fd >= 0:
                 os.close(fd)

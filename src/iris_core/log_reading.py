@@ -31,9 +31,8 @@ _FIRST_SILENCE: Final = 5.0  # of a follow, before a SNAPSHOT checks it; doubled
 _MOST_SILENCE: Final = 300.0  # a check costs some milliseconds, and there may be a thousand sources
 _FIRST_RING_SILENCE: Final = 30.0  # of a doorbell: what it misses is late, not lost
 _SHORT_FOLLOW: Final = 0.25  # the least time from one follow to the next
-_DAMAGED_POLL: Final = (
-    2.0  # between SNAPSHOTs of a log that breaks off so near before its end that it cannot be followed
-)
+# Between SNAPSHOTs of a log that breaks off so near before its end that it cannot be followed.
+_DAMAGED_POLL: Final = 2.0
 _MOST_DAMAGED_POLL: Final = 30.0  # where the last landed entry may be taken for another one, too
 
 _RING_LINES: Final = 32  # of the log's end, asked for so that what came since the last SNAPSHOT rings, too
@@ -115,12 +114,10 @@ class LogReading:
         self.landed_little = False
         self._follow_tail = _FIRST_TAIL
         self._whole_end = WholeEnd(channel, tell, self._land, self._landing_after)
-        self._damaged_before: int | None = (
-            None  # as `lines_landed`: a read of more than what has landed since breaks off
-        )
-        self._cut_at: int | None = (
-            None  # as `lines_landed`: there the log breaks off, and what follows was not to be had
-        )
+        # As `lines_landed`: a read of more than what has landed since breaks off.
+        self._damaged_before: int | None = None
+        # As `lines_landed`: there the log breaks off, and what follows was not to be had.
+        self._cut_at: int | None = None
         self._beginning: Beginning | None = (
             None  # of the log, up to the last landed line, where that is not certain to be found again
         )
@@ -178,8 +175,7 @@ class LogReading:
         self._damaged_before = self._beginning = None
         if self._cut_at == self.lines_landed and not leave_out:
             raise error
-        self._channel.close()
-        self._channel.open()
+        self._channel.reopen()
         outcome = yield from self._whole_end.catch_up(state, error, whole=whole, leave_out=leave_out)
         if outcome is None:
             self._cut_at = self.lines_landed
@@ -214,8 +210,7 @@ class LogReading:
                 if error.status is not None or noting.found:
                     raise
                 # The place may lie before the damage: each read that begins before it lands what comes up to there.
-                self._channel.close()
-                self._channel.open()
+                self._channel.reopen()
                 continue
             if outcome.found:
                 return seeker, outcome
@@ -336,8 +331,7 @@ class LogReading:
         elif outcome.served:
             self._follow_tail = min(self._follow_tail + 1, len(_TAILS) - 1)
         # A follow that goes on cannot be called off within its channel.
-        self._channel.close()
-        self._channel.open()
+        self._channel.reopen()
 
     def _waited_instead(self) -> Generator[None, Event, bool]:
         """Wait until the next SNAPSHOT, where a follow would break off; returns whether that is so."""
@@ -384,13 +378,11 @@ class LogReading:
         except EngineError as error:
             if error.status is not None:
                 raise
-            self._channel.close()
-            self._channel.open()
+            self._channel.reopen()
             yield from self._channel.sleep(_DAMAGED_POLL, connected=True)
             return False
         if outcome is None or not outcome.complete:
-            self._channel.close()  # as after a follow
-            self._channel.open()
+            self._channel.reopen()  # as after a follow
         elif self._channel.now - before < _SHORT_FOLLOW:
             yield from self._channel.sleep(_SHORT_FOLLOW, connected=True)
         return outcome is None or outcome.complete

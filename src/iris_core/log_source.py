@@ -327,8 +327,7 @@ class LogSource:
                 raise self._broken_off(error) from error  # the new container waits: its lines would lie before the rest
             proven = False
             if error.status is None:
-                self._channel.close()
-                self._channel.open()
+                self._channel.reopen()
         self._repeated_failure.succeeded()
         if not proven:
             self._tell_once(LogEventKind.UNVERIFIED_TAIL, container=self._container_id)

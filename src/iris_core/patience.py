@@ -42,9 +42,8 @@ class Patience:
         """
         now = self._clock.monotonic()
         since = now if self._failing_since is None else self._failing_since
-        may_pass = error.retryable or isinstance(
-            error, InventoryToolError
-        )  # a gcloud that hangs, or is in another's way
+        # An error of the tool: a gcloud that hangs, or is in another's way.
+        may_pass = error.retryable or isinstance(error, InventoryToolError)
         if not may_pass or now - since >= PATIENCE_SECONDS:
             raise error
         if self._failing_since is None:

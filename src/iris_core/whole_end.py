@@ -146,6 +146,5 @@ class WholeEnd:
             if error.status is not None:
                 raise
             outcome = None
-        self._channel.close()
-        self._channel.open()
+        self._channel.reopen()
         return outcome

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -30,23 +30,13 @@ def config_path(text: str) -> Path:
     return Path(text)
 
 
-ConfigOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        envvar="IRIS_CONFIG",
-        metavar="FILE",
-        parser=config_path,
-        help="The cluster's YAML file. None: a local cluster.",
-    ),
-]
-NeededConfigOption: TypeAlias = Annotated[
-    Path,
-    typer.Option(
-        "--config", "-c", envvar="IRIS_CONFIG", metavar="FILE", parser=config_path, help="The cluster's YAML file."
-    ),
-]
+def config_option(help_text: str) -> Any:
+    """The option that names a configuration."""
+    return typer.Option("--config", "-c", envvar="IRIS_CONFIG", metavar="FILE", parser=config_path, help=help_text)
+
+
+ConfigOption: TypeAlias = Annotated[Path | None, config_option("The cluster's YAML file. None: a local cluster.")]
+NeededConfigOption: TypeAlias = Annotated[Path, config_option("The cluster's YAML file.")]
 PrefixOption: TypeAlias = Annotated[
     str | None, typer.Option(metavar="PREFIX", help="Take this label prefix instead of the file's.")
 ]

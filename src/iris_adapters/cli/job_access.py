@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from iris_adapters.cli.common import config_path, open_cluster, read_gcp_config
+from iris_adapters.cli.common import config_option, open_cluster, read_gcp_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,17 +54,7 @@ TokenOption: TypeAlias = Annotated[
         help="Its token; better in the environment, where other users cannot see it.",
     ),
 ]
-ClusterOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        envvar="IRIS_CONFIG",
-        metavar="FILE",
-        parser=config_path,
-        help="Or, for a URL: the cluster's YAML file.",
-    ),
-]
+ClusterOption: TypeAlias = Annotated[Path | None, config_option("Or, for a URL: the cluster's YAML file.")]
 
 
 @contextmanager
